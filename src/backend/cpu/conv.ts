@@ -1,0 +1,170 @@
+import type { Backend, Conv2dLayout, Operand } from "../backend.ts";
+import {
+  forwardAxis,
+  gradientAxes,
+  imageOf,
+  imagePlan,
+  type Reading,
+  roundUp,
+  rowsWithin,
+  sizesOf,
+  tapOffsets,
+} from "./conv-plan.ts";
+import { convGradWeight } from "./conv-weight.ts";
+import { addressOf, type Machine } from "./machine.ts";
+
+/** What a thread keeps in scratch at a time: read over and over, it should stay in a second-level cache. */
+const scratchFloats = 65536;
+/** Work is cut into this many chunks where it can be, whatever the number of threads. */
+const enoughChunks = 32;
+/** Multiply-adds that are worth a chunk of their own. */
+const chunkWork = 1 << 18;
+/** Room for the words of the kernel's ConvPlan. */
+const planBytes = 192;
+
+/**
+ * Direct convolution: a thread copies images with their padding into scratch, where every tap of neighbouring outputs is a
+ * run of neighbouring floats (kernels/conv-image.ts).
+ */
+export function convKernels(
+  machine: Machine,
+): Pick<Backend, "conv2d" | "conv2dGradInput" | "conv2dGradWeight"> {
+  return {
+    conv2d(x, weight, bias, y, layout) {
+      const { C, K, groups, kernelH, kernelW } = layout;
+      const [height, width] = sizesOf(layout);
+      convolve(machine, layout, {
+        source: x,
+        weight,
+        bias,
+        out: y,
+        outW: layout.outW,
+        outPlane: layout.outH * layout.outW,
+        groups,
+        channels: C / groups,
+        channelStride: kernelH * kernelW,
+        outChannels: K / groups,
+        outChannelStride: (C / groups) * kernelH * kernelW,
+        vertical: forwardAxis(height),
+        horizontal: forwardAxis(width),
+      });
+    },
+
+    conv2dGradInput(dy, weight, dx, layout) {
+      const { C, K, groups, kernelH, kernelW } = layout;
+      const [height, width] = sizesOf(layout);
+      const horizontals = gradientAxes(width);
+      const parts = gradientAxes(height).flatMap((vertical) =>
+        horizontals.map((horizontal) => ({ vertical, horizontal })),
+      );
+      for (const axes of parts) {
+        convolve(machine, layout, {
+          source: dy,
+          weight,
+          bias: null,
+          out: dx,
+          outW: layout.W,
+          outPlane: layout.H * layout.W,
+          groups,
+          channels: K / groups,
+          channelStride: (C / groups) * kernelH * kernelW,
+          outChannels: C / groups,
+          outChannelStride: kernelH * kernelW,
+          ...axes,
+        });
+      }
+    },
+
+    conv2dGradWeight: (dy, x, dWeight, layout) =>
+      convGradWeight(machine, { dy, x, dWeight }, layout),
+  };
+}
+
+interface Convolution extends Reading {
+  readonly source: Operand;
+  readonly weight: Operand;
+  readonly bias: Operand | null;
+  readonly out: Operand;
+  /** Elements of a row and of a channel of `out`. */
+  readonly outW: number;
+  readonly outPlane: number;
+  /** Of one group of `out`. */
+  readonly outChannels: number;
+  /** From the weight of one channel to that of the next, for the source and for `out`. */
+  readonly channelStride: number;
+  readonly outChannelStride: number;
+}
+
+/** Computes the places of `out` that the axes name, as source * weight + bias. */
+function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): void {
+  const blocks = blocksOf(layout, conv);
+  const image = imageOf(conv, blocks.rows);
+  const resultFloats = roundUp(blocks.rows * image.pitch, 16);
+  const taps = conv.channels * conv.vertical.taps.length * conv.horizontal.taps.length;
+  const packedBlocks = conv.groups * Math.ceil(conv.outChannels / 4);
+  const tableBytes = roundUp(planBytes + 8 * taps, 64);
+  machine.temporary(tableBytes + packedBlocks * (taps + 1) * 16, (plan) => {
+    const offsets = plan + planBytes;
+    const sources = offsets + 4 * taps;
+    const packed = plan + tableBytes;
+    const words = [
+      ...imagePlan(conv, image),
+      ...[conv.outChannels, conv.vertical.outSize, conv.horizontal.outSize, conv.outPlane],
+      conv.vertical.outFirst * conv.outW + conv.horizontal.outFirst,
+      ...[conv.vertical.outStep * conv.outW, conv.horizontal.outStep],
+      ...[taps, offsets, blocks.rows, blocks.rowBlocks, blocks.channels, blocks.channelBlocks],
+      ...[blocks.units, blocks.unitsPerChunk, resultFloats],
+    ];
+    const { i32 } = machine.memory;
+    i32.set(words, plan / 4);
+    i32.set(tapOffsets(conv, image), offsets / 4);
+    i32.set(weightSources(conv, layout.kernelW), sources / 4);
+
+    const bias = conv.bias === null ? 0 : addressOf(conv.bias);
+    const groupStride = conv.channels * conv.outChannels * layout.kernelH * layout.kernelW;
+    const { outChannels, outChannelStride } = conv;
+    machine.run("convPackWeights", packedBlocks, [
+      ...[addressOf(conv.weight), bias, sources, taps, outChannels, outChannelStride],
+      ...[groupStride, packed],
+    ]);
+    const scratchBytes = 4 * (image.floats + 4 * resultFloats);
+    machine.run("convolve", Math.ceil(blocks.units / blocks.unitsPerChunk), [
+      ...[plan, addressOf(conv.source), packed, addressOf(conv.out)],
+      ...[machine.scratch(scratchBytes), scratchBytes],
+    ]);
+  });
+}
+
+/** How the work is cut: by image and group, by rows so that scratch stays small, by channels where that gives too few pieces. */
+function blocksOf(layout: Conv2dLayout, conv: Convolution) {
+  const { outSize } = conv.vertical;
+  const rowBlocks = Math.ceil(outSize / rowsWithin(scratchFloats, conv));
+  const rows = Math.ceil(outSize / rowBlocks);
+  const images = layout.N * conv.groups * rowBlocks;
+  const wanted = Math.ceil(enoughChunks / Math.max(images, 1));
+  const channels = roundUp(Math.ceil(conv.outChannels / wanted), 16);
+  const channelBlocks = Math.ceil(conv.outChannels / channels);
+  const units = images * channelBlocks;
+  const taps = conv.channels * conv.vertical.taps.length * conv.horizontal.taps.length;
+  const work = rows * conv.horizontal.outSize * channels * taps;
+  const unitsPerChunk = Math.max(
+    1,
+    Math.min(Math.floor(chunkWork / work), Math.floor(units / enoughChunks)),
+  );
+  return { rows, rowBlocks, channels, channelBlocks, units, unitsPerChunk };
+}
+
+/** Where the weight of each tap lies, from the first weight of its group and output channel; in the order of `tapOffsets`. */
+function weightSources(conv: Convolution, kernelW: number): Int32Array {
+  const { channels, channelStride, vertical, horizontal } = conv;
+  const sources = new Int32Array(channels * vertical.taps.length * horizontal.taps.length);
+  let t = 0;
+  for (let c = 0; c < channels; c++) {
+    for (const v of vertical.taps) {
+      for (const h of horizontal.taps) {
+        sources[t++] = c * channelStride + v.kernel * kernelW + h.kernel;
+      }
+    }
+  }
+  return sources;
+}

@@ -1,0 +1,217 @@
+import { copyImage, ImagePlan } from "./conv-image.ts";
+import { bytes, copyEvery } from "./floats.ts";
+import { madd } from "./simd.ts";
+
+/** One run of `convolve`, written by the host (../conv.ts) as 32-bit words in the order of the fields. Sizes are in floats. */
+class ConvPlan extends ImagePlan {
+  /** Of one group. */
+  outChannels: i32;
+  outRows: i32;
+  outColumns: i32;
+  /** One channel of y, in which element (row, column) lies at outFirst + row * outStepH + column * outStepW. */
+  outPlane: i32;
+  outFirst: i32;
+  outStepH: i32;
+  outStepW: i32;
+  taps: i32;
+  /** (taps) bytes from an output pixel to what the tap meets. */
+  offsets: usize;
+  /** A unit of work is one image, group, block of output rows and block of output channels (a multiple of 4). */
+  rowsPerBlock: i32;
+  rowBlocks: i32;
+  channelsPerBlock: i32;
+  channelBlocks: i32;
+  units: i32;
+  unitsPerChunk: i32;
+  /** One output channel of a unit in scratch, a multiple of 16. */
+  resultFloats: i32;
+}
+
+/**
+ * y = x * weights, the weights packed by `convPackWeights`. Also the gradient of x, as convolutions of dy (../conv.ts).
+ *
+ * Numerics: one float32 sum over the taps in order, starting from the bias.
+ */
+export function convolve(
+  plan: usize,
+  x: usize,
+  weights: usize,
+  y: usize,
+  scratch: usize,
+  scratchBytes: i32,
+  chunk: i32,
+  thread: i32,
+): void {
+  const conv = changetype<ConvPlan>(plan);
+  const image = scratch + <usize>thread * <usize>scratchBytes;
+  const first = chunk * conv.unitsPerChunk;
+  const end = min(first + conv.unitsPerChunk, conv.units);
+  for (let unit = first; unit < end; unit++) convolveUnit(conv, x, weights, y, image, unit);
+}
+
+function convolveUnit(
+  plan: ConvPlan,
+  x: usize,
+  weights: usize,
+  y: usize,
+  image: usize,
+  unit: i32,
+): void {
+  const firstChannel = (unit % plan.channelBlocks) * plan.channelsPerBlock;
+  const firstRow = ((unit / plan.channelBlocks) % plan.rowBlocks) * plan.rowsPerBlock;
+  const imageAndGroup = unit / (plan.channelBlocks * plan.rowBlocks);
+  const rows = min(plan.rowsPerBlock, plan.outRows - firstRow);
+  x += bytes(imageAndGroup * plan.channels * plan.H * plan.W);
+  copyImage(plan, x, image, plan.channels, firstRow);
+
+  const results = image + bytes(plan.imageFloats);
+  const blockFloats = (plan.taps + 1) << 2;
+  const packedBlocks = (plan.outChannels + 3) >> 2;
+  const firstBlock = (imageAndGroup % plan.groups) * packedBlocks + (firstChannel >> 2);
+  weights += bytes(firstBlock * blockFloats);
+  y += bytes((imageAndGroup * plan.outChannels + firstChannel) * plan.outPlane);
+  y += bytes(plan.outFirst + firstRow * plan.outStepH);
+  const end = min(firstChannel + plan.channelsPerBlock, plan.outChannels);
+  for (let k = firstChannel; k < end; k += 4, weights += bytes(blockFloats)) {
+    convolveTiles(plan, image, weights, results, rows);
+    for (let i = 0; i < min(4, end - k); i++, y += bytes(plan.outPlane)) {
+      storeRows(plan, results + bytes(i * plan.resultFloats), y, rows);
+    }
+  }
+}
+
+/** Four output channels of a unit into `results`, or the only one. */
+function convolveTiles(
+  plan: ConvPlan,
+  image: usize,
+  weights: usize,
+  results: usize,
+  rows: i32,
+): void {
+  const end = image + bytes((rows - 1) * plan.pitch + plan.outColumns);
+  const next = bytes(plan.resultFloats);
+  if (plan.outChannels === 1) {
+    for (let p = image; p < end; p += 64, results += 64) {
+      tile1x16(p, plan.offsets, weights, plan.taps, results);
+    }
+    return;
+  }
+  for (let p = image; p < end; p += 32, results += 32) {
+    tile4x8(p, plan.offsets, weights, plan.taps, results, next);
+  }
+}
+
+/** Copies the pixels that are wanted out of scratch rows of `pitch` floats. */
+function storeRows(plan: ConvPlan, results: usize, y: usize, rows: i32): void {
+  for (let row = 0; row < rows; row++) {
+    if (plan.outStepW === 1) copyEvery(results, 1, y, plan.outColumns);
+    else spread(results, y, plan.outStepW, plan.outColumns);
+    results += bytes(plan.pitch);
+    y += bytes(plan.outStepH);
+  }
+}
+
+function spread(from: usize, to: usize, step: i32, count: i32): void {
+  for (let i = 0; i < count; i++, from += 4, to += bytes(step)) store<f32>(to, load<f32>(from));
+}
+
+/** Four output channels by eight pixels: eight accumulators hide the latency of the multiply-adds. */
+function tile4x8(
+  image: usize,
+  offsets: usize,
+  weights: usize,
+  taps: i32,
+  result: usize,
+  next: usize,
+): void {
+  let a0 = v128.load32_splat(weights);
+  let b0 = v128.load32_splat(weights, 4);
+  let c0 = v128.load32_splat(weights, 8);
+  let d0 = v128.load32_splat(weights, 12);
+  let a1 = a0;
+  let b1 = b0;
+  let c1 = c0;
+  let d1 = d0;
+  for (let t = 0; t < taps; t++) {
+    const pixels = image + load<usize>(offsets);
+    const x0 = v128.load(pixels);
+    const x1 = v128.load(pixels, 16);
+    offsets += 4;
+    weights += 16;
+    let w = v128.load32_splat(weights);
+    a0 = madd(w, x0, a0);
+    a1 = madd(w, x1, a1);
+    w = v128.load32_splat(weights, 4);
+    b0 = madd(w, x0, b0);
+    b1 = madd(w, x1, b1);
+    w = v128.load32_splat(weights, 8);
+    c0 = madd(w, x0, c0);
+    c1 = madd(w, x1, c1);
+    w = v128.load32_splat(weights, 12);
+    d0 = madd(w, x0, d0);
+    d1 = madd(w, x1, d1);
+  }
+  storePair(result, a0, a1);
+  storePair(result + next, b0, b1);
+  storePair(result + 2 * next, c0, c1);
+  storePair(result + 3 * next, d0, d1);
+}
+
+function storePair(to: usize, low: v128, high: v128): void {
+  v128.store(to, low);
+  v128.store(to, high, 16);
+}
+
+/** One output channel by 16 pixels: depthwise convolutions. */
+function tile1x16(image: usize, offsets: usize, weights: usize, taps: i32, result: usize): void {
+  let a0 = v128.load32_splat(weights);
+  let a1 = a0;
+  let a2 = a0;
+  let a3 = a0;
+  for (let t = 0; t < taps; t++) {
+    const pixels = image + load<usize>(offsets);
+    offsets += 4;
+    weights += 16;
+    const w = v128.load32_splat(weights);
+    a0 = madd(w, v128.load(pixels), a0);
+    a1 = madd(w, v128.load(pixels, 16), a1);
+    a2 = madd(w, v128.load(pixels, 32), a2);
+    a3 = madd(w, v128.load(pixels, 48), a3);
+  }
+  storePair(result, a0, a1);
+  storePair(result + 32, a2, a3);
+}
+
+/**
+ * Lays weights out as `convolve` reads them: for each group and four output channels the four biases, then for each tap the
+ * four weights; missing channels are zero. Weight (group, channel, tap) is at group * groupStride + channel * channelStride
+ * + sources[tap].
+ */
+export function convPackWeights(
+  weight: usize,
+  bias: usize,
+  sources: usize,
+  taps: i32,
+  channels: i32,
+  channelStride: i32,
+  groupStride: i32,
+  packed: usize,
+  chunk: i32,
+  _thread: i32,
+): void {
+  const blocks = (channels + 3) >> 2;
+  const group = chunk / blocks;
+  const firstChannel = (chunk % blocks) << 2;
+  packed += bytes(chunk * ((taps + 1) << 2));
+  for (let i = 0; i < 4; i++, packed += 4) {
+    const k = firstChannel + i;
+    const isMissing = k >= channels;
+    const hasBias = !isMissing && bias !== 0;
+    store<f32>(packed, hasBias ? load<f32>(bias + bytes(group * channels + k)) : 0);
+    const from = weight + bytes(group * groupStride + k * channelStride);
+    for (let t = 0, to = packed; t < taps; t++) {
+      to += 16;
+      store<f32>(to, isMissing ? 0 : load<f32>(from + bytes(load<i32>(sources + bytes(t)))));
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { hashUniform } from "../../core/random.ts";
+import type { Backend, BinaryOp, CompareOp, UnaryGradOp, UnaryOp } from "../backend.ts";
+import type { View } from "./memory.ts";
+
+type ElementwiseKernels = Pick<
+  Backend,
+  "cast" | "stridedCopy" | "unary" | "unaryGrad" | "binary" | "compare" | "addInto" | "dropout"
+>;
+
+const unaryFormulas: Readonly<Record<UnaryOp, (x: number, alpha: number) => number>> = {
+  neg: (x) => -x,
+  abs: Math.abs,
+  exp: Math.exp,
+  log: Math.log,
+  sqrt: Math.sqrt,
+  relu: (x) => Math.max(x, 0),
+  leakyRelu: (x, alpha) => (x > 0 ? x : alpha * x),
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+  tanh: Math.tanh,
+};
+
+/** dx from dy and the saved tensor: the output y, for leakyRelu the input x. */
+const gradFormulas: Readonly<
+  Record<UnaryGradOp, (dy: number, saved: number, alpha: number) => number>
+> = {
+  relu: (dy, y) => (y > 0 ? dy : 0),
+  leakyRelu: (dy, x, alpha) => (x > 0 ? dy : alpha * dy),
+  sigmoid: (dy, y) => dy * y * (1 - y),
+  tanh: (dy, y) => dy * (1 - y * y),
+};
+
+const binaryFormulas: Readonly<Record<BinaryOp, (a: number, b: number) => number>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  pow: power,
+  maximum: Math.max,
+  minimum: Math.min,
+};
+
+const comparisons: Readonly<Record<CompareOp, (a: number, b: number) => boolean>> = {
+  eq: (a, b) => a === b,
+  ne: (a, b) => a !== b,
+  lt: (a, b) => a < b,
+  le: (a, b) => a <= b,
+  gt: (a, b) => a > b,
+  ge: (a, b) => a >= b,
+};
+
+/** C's and PyTorch's pow, which differs from JavaScript's in pow(1, anything) = 1 and pow(-1, +-Infinity) = 1. */
+function power(a: number, b: number): number {
+  if (a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY)) return 1;
+  return a ** b;
+}
+
+/** Where output element `flat` of a strided layout comes from: its coordinates, last axis fastest, times the strides. */
+function source(flat: number, shape: readonly number[], strides: readonly number[]): number {
+  let position = 0;
+  let rest = flat;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    position += (rest % shape[axis]) * strides[axis];
+    rest = Math.floor(rest / shape[axis]);
+  }
+  return position;
+}
+
+/** Element by element, with every number in double precision until it is stored. */
+export function elementwiseKernels(view: View): ElementwiseKernels {
+  return {
+    cast(x, out) {
+      const [xs, outs] = [view(x), view(out)];
+      const toBool = out.dtype === "bool";
+      for (let i = 0; i < outs.length; i++) outs[i] = toBool ? Number(xs[i] !== 0) : xs[i];
+    },
+    stridedCopy(x, out, { shape, strides }) {
+      const [xs, outs] = [view(x), view(out)];
+      for (let i = 0; i < outs.length; i++) outs[i] = xs[source(i, shape, strides)];
+    },
+    unary(op, x, out, alpha) {
+      const [xs, outs, formula] = [view(x), view(out), unaryFormulas[op]];
+      for (let i = 0; i < outs.length; i++) outs[i] = formula(xs[i], alpha);
+    },
+    unaryGrad(op, dy, saved, dx, alpha) {
+      const [dys, saveds, dxs, formula] = [view(dy), view(saved), view(dx), gradFormulas[op]];
+      for (let i = 0; i < dxs.length; i++) dxs[i] = formula(dys[i], saveds[i], alpha);
+    },
+    binary(op, a, b, out, { shape, aStrides, bStrides }) {
+      const [lefts, rights, outs, formula] = [view(a), view(b), view(out), binaryFormulas[op]];
+      for (let i = 0; i < outs.length; i++) {
+        outs[i] = formula(lefts[source(i, shape, aStrides)], rights[source(i, shape, bStrides)]);
+      }
+    },
+    compare(op, a, b, out, { shape, aStrides, bStrides }) {
+      const [lefts, rights, outs, holds] = [view(a), view(b), view(out), comparisons[op]];
+      for (let i = 0; i < outs.length; i++) {
+        outs[i] = Number(
+          holds(lefts[source(i, shape, aStrides)], rights[source(i, shape, bStrides)]),
+        );
+      }
+    },
+    addInto(x, sum) {
+      const [xs, sums] = [view(x), view(sum)];
+      for (let i = 0; i < sums.length; i++) sums[i] += xs[i];
+    },
+    dropout(x, out, p, seed) {
+      const [xs, outs] = [view(x), view(out)];
+      for (let i = 0; i < outs.length; i++) {
+        const keep = hashUniform(seed, i) >= p;
+        outs[i] = keep ? xs[i] / (1 - p) : 0;
+      }
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { formatShape, sizeOf } from "../core/shape.ts";
+import { backendFor, Tensor } from "../tensor/tensor.ts";
+import { bytesOf, type Entry, type StateDict, scalarEntry } from "./entry.ts";
+import { readFile, writeFileAtomic } from "./files.ts";
+import { formatSafetensors, parseSafetensors } from "./safetensors.ts";
+
+/** What can be written: tensors, whole numbers, and entries of another file. */
+export type Writable = Tensor | number | Entry;
+
+/**
+ * Reads a checkpoint: its entries by name, in the file's own types, bit for bit. The content decides what it is, not its name.
+ *
+ * Only safetensors so far. `model.loadStateDict` takes the result as it is.
+ * Throws: CheckpointError with the byte offset where the file is damaged or lies, or naming the format it has instead.
+ *
+ * @example
+ * model.loadStateDict(await checkpoint.read("net.safetensors"));
+ */
+export async function read(source: string | Uint8Array | ArrayBuffer | Blob): Promise<StateDict> {
+  if (typeof source === "string") return parseSafetensors(await readFile(source));
+  if (source instanceof Blob) return parseSafetensors(new Uint8Array(await source.arrayBuffer()));
+  if (source instanceof ArrayBuffer) return parseSafetensors(new Uint8Array(source));
+  if (source instanceof Uint8Array) return parseSafetensors(unshared(source));
+  throw new ArgumentError({
+    op: "checkpoint.read",
+    expected: "a path, a Uint8Array, an ArrayBuffer or a Blob",
+    actual: typeof source,
+  });
+}
+
+/**
+ * Writes a state dict as a safetensors file that PyTorch's tools read; whole numbers become int64 scalars.
+ * A reader sees the old file or the whole new one: it is written beside its place and renamed.
+ *
+ * Throws: ArgumentError, before anything is written, for another ending than .safetensors or a value that cannot be stored;
+ * CheckpointError if the disk refuses.
+ *
+ * @example
+ * await checkpoint.write("net.safetensors", model.stateDict());
+ */
+export async function write(
+  path: string,
+  stateDict: ReadonlyMap<string, Writable> | Readonly<Record<string, Writable>>,
+): Promise<void> {
+  if (!path.endsWith(".safetensors")) {
+    throw new ArgumentError({
+      op: "checkpoint.write",
+      expected: "a path ending in .safetensors, the one format that is written so far",
+      actual: path,
+    });
+  }
+  const pairs = stateDict instanceof Map ? [...stateDict] : Object.entries(stateDict);
+  // All values are taken before the first await: a training step meanwhile must not leave a file of two ages.
+  const entries = await Promise.all(pairs.map(([key, value]) => namedEntry(key, value)));
+  await writeFileAtomic(path, () => formatSafetensors(new Map(entries)));
+}
+
+async function namedEntry(key: string, value: Writable): Promise<[string, Entry]> {
+  if (key === "__metadata__") {
+    throw new ArgumentError({
+      op: "checkpoint.write",
+      expected: "another name than __metadata__, which the format keeps for itself",
+      actual: "an entry of that name",
+    });
+  }
+  if (!(value instanceof Tensor)) return [key, hostEntry(key, value)];
+  const { dtype, shape } = value;
+  const data = backendFor(value).readsSynchronously ? value.dataSync() : await value.data();
+  return [key, { dtype, shape, data: () => data }];
+}
+
+function hostEntry(key: string, value: number | Entry): Entry {
+  if (typeof value === "number") return scalarEntry(key, value);
+  if (typeof value?.data !== "function" || !Object.hasOwn(bytesOf, value.dtype)) {
+    throw new ArgumentError({
+      op: "checkpoint.write",
+      expected: `a tensor, a whole number or an entry for "${key}"`,
+      actual: value === null ? "null" : typeof value,
+    });
+  }
+  const expected = sizeOf(value.shape) * bytesOf[value.dtype];
+  if (value.data().byteLength !== expected) {
+    throw new ShapeError({
+      op: "checkpoint.write",
+      expected: `${expected} bytes of ${value.dtype} for "${key}" of shape ${formatShape(value.shape)}`,
+      actual: `${value.data().byteLength}`,
+    });
+  }
+  return value;
+}
+
+function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = bytes;
+  return buffer instanceof ArrayBuffer
+    ? new Uint8Array(buffer, byteOffset, byteLength)
+    : new Uint8Array(bytes);
+}

@@ -1,0 +1,106 @@
+/** The only file of this folder that touches the platform, so that importing the package in a page pulls in nothing of Node. */
+import { ArgumentError, CheckpointError } from "../core/errors.ts";
+
+/** One system call reads at most this much; files beyond 2 GiB need several anyway. */
+const pieceBytes = 1 << 28;
+
+/** The whole file. Throws CheckpointError if it cannot be read, ArgumentError in a page. */
+export async function readFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  const op = "checkpoint.read";
+  const { fs } = node(op);
+  try {
+    const file = await fs.open(path, "r");
+    try {
+      const bytes = new Uint8Array((await file.stat()).size);
+      let at = 0;
+      while (at < bytes.length) {
+        const length = Math.min(pieceBytes, bytes.length - at);
+        const { bytesRead } = await file.read(bytes, at, length, at);
+        if (bytesRead === 0) break;
+        at += bytesRead;
+      }
+      return bytes.subarray(0, at);
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    throw unreachable(op, `to read ${path}`, cause);
+  }
+}
+
+/**
+ * Writes the pieces to `path` so that a reader sees the old file or the whole new one, whatever happens meanwhile.
+ * Throws: CheckpointError if the disk refuses; what was written is removed then. ArgumentError in a page.
+ */
+export async function writeFileAtomic(
+  path: string,
+  pieces: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  const op = "checkpoint.write";
+  const { fs, dirname, join, basename } = node(op);
+  const folder = dirname(path);
+  // In the same folder, because only within one file system is a rename atomic.
+  const temporary = join(folder, `.${basename(path)}.${crypto.randomUUID()}.tmp`);
+  try {
+    const file = await fs.open(temporary, "wx");
+    try {
+      for await (const piece of pieces()) await writeAll(file, piece);
+      // Before the rename, or a power cut could leave the new name on an empty file.
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await fs.rename(temporary, path);
+  } catch (cause) {
+    await fs.rm(temporary, { force: true });
+    throw unreachable(op, `to write ${path}`, cause);
+  }
+  await syncFolder(folder);
+}
+
+type FileHandle = Awaited<ReturnType<ReturnType<typeof node>["fs"]["open"]>>;
+
+async function writeAll(file: FileHandle, piece: Uint8Array): Promise<void> {
+  let at = 0;
+  while (at < piece.length) {
+    const { bytesWritten } = await file.write(piece, at, Math.min(pieceBytes, piece.length - at));
+    at += bytesWritten;
+  }
+}
+
+/** Makes the rename itself last; systems that cannot open a folder (Windows) do without. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await node("checkpoint.write")
+    .fs.open(folder, "r")
+    .catch(() => null);
+  if (handle === null) return;
+  await handle.sync().catch(() => {});
+  await handle.close();
+}
+
+function unreachable(op: string, expected: string, cause: unknown): unknown {
+  if (!(cause instanceof Error && "code" in cause)) return cause;
+  const isMissing = cause.code === "ENOENT";
+  return new CheckpointError({
+    op,
+    expected,
+    actual: isMissing ? "no such file or folder" : cause.message,
+    ...(isMissing ? { hint: "check the path; folders are not made" } : {}),
+    offset: 0,
+    cause,
+  });
+}
+
+function node(op: string) {
+  const load = globalThis.process?.getBuiltinModule;
+  if (load === undefined) {
+    throw new ArgumentError({
+      op,
+      expected: "Node 20.16 or newer, where there are paths",
+      actual: "a page",
+      ...(op === "checkpoint.read" ? { hint: "give a Uint8Array, an ArrayBuffer or a Blob" } : {}),
+    });
+  }
+  const { dirname, join, basename } = load("node:path");
+  return { fs: load("node:fs/promises"), dirname, join, basename };
+}

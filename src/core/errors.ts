@@ -1,0 +1,93 @@
+/** What every error of the library carries beside its sentence, so that programs need not parse text. */
+export interface ErrorDetails {
+  readonly op: string;
+  readonly expected: string;
+  readonly actual: string;
+  /** What to do about it, when that is known. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+}
+
+/** Base of all errors thrown on purpose: one sentence naming the operation, what it expected and what came. */
+export class EvenkeelError extends Error {
+  readonly op: string;
+  readonly expected: string;
+  readonly actual: string;
+
+  constructor(details: ErrorDetails) {
+    const { op, expected, actual, hint, cause } = details;
+    super(
+      `${op}: expected ${expected}, got ${actual}${hint ? `; ${hint}` : ""}`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.op = op;
+    this.expected = expected;
+    this.actual = actual;
+    // Set here and not by `new.target.name`, which minifiers shorten.
+    this.name = "EvenkeelError";
+  }
+}
+
+/** A rank, size or channel count that does not fit. */
+export class ShapeError extends EvenkeelError {
+  override name = "ShapeError";
+}
+
+/** An element type that the operation does not take, or a mix that is not promoted. */
+export class DTypeError extends EvenkeelError {
+  override name = "DTypeError";
+}
+
+/** Tensors on different devices, or a request that the device cannot meet. */
+export class DeviceError extends EvenkeelError {
+  override name = "DeviceError";
+}
+
+/** An option or argument out of its range. */
+export class ArgumentError extends EvenkeelError {
+  override name = "ArgumentError";
+}
+
+/** A backward pass that cannot be right: overwritten tensors, a released graph, no graph at all. */
+export class AutogradError extends EvenkeelError {
+  override name = "AutogradError";
+}
+
+/** A tensor used after its scope ended or after `dispose()`, or a scope held across an `await`. */
+export class LifetimeError extends EvenkeelError {
+  override name = "LifetimeError";
+}
+
+/** The device has no room left for an allocation. */
+export class OutOfMemoryError extends EvenkeelError {
+  override name = "OutOfMemoryError";
+  /** Bytes asked for. */
+  readonly bytes: number;
+
+  constructor(details: ErrorDetails & { readonly bytes: number }) {
+    super(details);
+    this.bytes = details.bytes;
+  }
+}
+
+/** A data file that is missing or damaged. */
+export class DataError extends EvenkeelError {
+  override name = "DataError";
+}
+
+/** Keys or shapes of a state dict that do not fit the module. */
+export class StateDictError extends EvenkeelError {
+  override name = "StateDictError";
+}
+
+/** A checkpoint file that is damaged or lies about itself. */
+export class CheckpointError extends EvenkeelError {
+  override name = "CheckpointError";
+  /** Byte offset in the file where reading failed. */
+  readonly offset: number;
+
+  constructor(details: ErrorDetails & { readonly offset: number }) {
+    super(details);
+    this.offset = details.offset;
+  }
+}

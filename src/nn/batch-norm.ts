@@ -1,0 +1,267 @@
+/**
+ * BatchNorm1d, 2d and 3d: the state around `ops/batch-norm.ts`. What a forward does with that state is decided in `forward`,
+ * at each call anew, from `training`, `trackRunningStats` and which buffers exist; docs/batch-norm.md has the truth table.
+ */
+import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { formatShape } from "../core/shape.ts";
+import { batchNorm } from "../ops/batch-norm.ts";
+import { ones, tensor, zeros } from "../tensor/create.ts";
+import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
+import { Module, pathInCall } from "./module.ts";
+import { Parameter } from "./parameter.ts";
+import { formatPython } from "./repr.ts";
+
+/** What a batch with a mean or variance that is not finite does to the running statistics. */
+export type OnNonFinite = "propagate" | "skip" | "throw";
+
+export interface BatchNormLayerOptions {
+  /** Added to the variance, inside the root. Default 1e-5. */
+  readonly eps?: number;
+  /** Weight of the new observation in the running statistics; null keeps the plain average of all batches. Default 0.1. */
+  readonly momentum?: number | null;
+  /** Learn a weight and a bias. Default true. */
+  readonly affine?: boolean;
+  /** With `affine`, learn a bias too. Default true. */
+  readonly bias?: boolean;
+  /** Keep running statistics. Without them every forward uses its own batch, in evaluation too. Default true. */
+  readonly trackRunningStats?: boolean;
+  /**
+   * "propagate" (default) lets NaN and infinity into the running statistics for good, as PyTorch does; "skip" leaves statistics
+   * and counter alone and reports the first time; "throw" leaves them alone and throws ArgumentError.
+   */
+  readonly onNonFinite?: OnNonFinite;
+}
+
+/** The first batch that `onNonFinite` kept out of the running statistics, and how many there were. */
+export interface SkippedBatches {
+  readonly count: number;
+  readonly firstChannel: number;
+  /** Number of the forward call in training, from 1. */
+  readonly firstBatch: number;
+}
+
+/** Nothing skipped, in the layout of `RunningUpdate.skipped`. */
+const nothingSkipped = Int32Array.of(0, -1, 0);
+
+abstract class BatchNorm extends Module {
+  static override readonly kind: string = "BatchNorm";
+
+  /** For information: forward compares sizes of tensors, never this. */
+  numFeatures: number;
+  eps: number;
+  momentum: number | null;
+  affine: boolean;
+  trackRunningStats: boolean;
+  onNonFinite: OnNonFinite;
+  /** Null until a batch was skipped. */
+  skippedBatches: SkippedBatches | null = null;
+  declare weight: Parameter | null; // (C)
+  declare bias: Parameter | null; // (C)
+  declare runningMean: Tensor | null; // (C)
+  declare runningVar: Tensor | null; // (C), the unbiased variance
+  declare numBatchesTracked: number | null;
+  #skipped: Tensor | null = null;
+
+  /** Ranks that forward takes, for its error. */
+  protected abstract readonly ranks: readonly number[];
+
+  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
+    super();
+    const { eps = 1e-5, momentum = 0.1, affine = true, bias = true } = options;
+    const { trackRunningStats = true, onNonFinite = "propagate" } = options;
+    if (!Number.isInteger(numFeatures) || numFeatures < 0) {
+      throw new ArgumentError({
+        op: this.kind,
+        expected: "numFeatures to be an integer >= 0",
+        actual: String(numFeatures),
+      });
+    }
+    if (momentum !== null && typeof momentum !== "number") {
+      throw new TypeError(
+        `${this.kind}: expected momentum to be a number or null, got ${momentum}`,
+      );
+    }
+    this.numFeatures = numFeatures;
+    this.eps = eps;
+    this.momentum = momentum;
+    this.affine = affine;
+    this.trackRunningStats = trackRunningStats;
+    this.onNonFinite = onNonFinite;
+    const shape = [numFeatures];
+    this.registerParameter("weight", affine ? new Parameter(ones(shape)) : null);
+    this.registerParameter("bias", affine && bias ? new Parameter(zeros(shape)) : null);
+    this.registerBuffer("runningMean", trackRunningStats ? zeros(shape) : null);
+    this.registerBuffer("runningVar", trackRunningStats ? ones(shape) : null);
+    this.registerCounter("numBatchesTracked", trackRunningStats ? 0 : null);
+  }
+
+  /**
+   * Shapes: x (N, C, ...) of the layer's rank; returns like x.
+   * In training this moves the running statistics, also under `noGrad`, also when no parameter requires grad.
+   * Throws: ShapeError for another rank; otherwise as `nn.functional.batchNorm`. The counter has moved already when it throws.
+   */
+  forward(x: Tensor): Tensor {
+    this.#checkRank(x);
+    const isTracking = this.training && this.trackRunningStats;
+    if (isTracking && this.numBatchesTracked !== null) this.numBatchesTracked += 1;
+    const { runningMean, runningVar, weight, bias, eps } = this;
+    const usesBatch = this.training || (runningMean === null && runningVar === null);
+    const readsRunning = !this.training || this.trackRunningStats;
+    const skipped = isTracking && runningMean !== null ? this.#skipRecord(runningMean) : null;
+    const y = batchNorm(x, readsRunning ? runningMean : null, readsRunning ? runningVar : null, {
+      ...{ weight, bias, eps, training: usesBatch, skipped },
+      ...this.#averaging(),
+    });
+    if (skipped !== null) this.#settle(skipped);
+    return y;
+  }
+
+  /** Statistics back to mean 0, variance 1, no batches. Does nothing while `trackRunningStats` is false. */
+  resetRunningStats(): void {
+    if (!this.trackRunningStats) return;
+    const { runningMean, runningVar } = this;
+    if (runningMean === null || runningVar === null || this.numBatchesTracked === null) {
+      throw new ArgumentError({
+        op: `${this.kind}.resetRunningStats`,
+        expected: "running statistics, since trackRunningStats is true",
+        actual: "buffers set to null",
+        hint: "set trackRunningStats = false for a layer without them",
+      });
+    }
+    overwrite(runningMean, 0, "resetRunningStats");
+    overwrite(runningVar, 1, "resetRunningStats");
+    this.numBatchesTracked = 0;
+  }
+
+  /** Statistics as `resetRunningStats`; weight 1, bias 0. */
+  resetParameters(): void {
+    this.resetRunningStats();
+    if (!this.affine) return;
+    if (this.weight === null) {
+      throw new ArgumentError({
+        op: `${this.kind}.resetParameters`,
+        expected: "a weight, since affine is true",
+        actual: "null",
+      });
+    }
+    overwrite(this.weight, 1, "resetParameters");
+    if (this.bias !== null) overwrite(this.bias, 0, "resetParameters");
+  }
+
+  protected override get stateVersion(): number {
+    return 2;
+  }
+
+  /** Layouts before version 2, and dictionaries without one, had no counter: the layer keeps its own. */
+  override missingState(name: string, version: number | null): number | null {
+    const isOld = version === null || version < 2;
+    if (name !== "numBatchesTracked" || !isOld || !this.trackRunningStats) return null;
+    return this.numBatchesTracked;
+  }
+
+  override extraRepr(): string {
+    const { eps, momentum, affine, trackRunningStats } = this;
+    const isWithoutBias = affine && this.bias === null;
+    const options = { eps, momentum, affine, track_running_stats: trackRunningStats };
+    return formatPython([this.numFeatures], isWithoutBias ? { ...options, bias: false } : options);
+  }
+
+  #checkRank(x: Tensor): void {
+    const rank = x.shape.length;
+    if (this.ranks.includes(rank)) return;
+    throw new ShapeError({
+      op: this.kind,
+      expected: `x with ${this.ranks.join(" or ")} axes (N, C, ...)`,
+      actual: `${rank} axes, shape ${formatShape(x.shape)}`,
+    });
+  }
+
+  /** How the running statistics average. Without a counter, the cumulative average cannot move: its weight is 0. */
+  #averaging(): { readonly momentum: number | null; readonly batches: number } {
+    const batches = this.numBatchesTracked;
+    if (this.momentum === null && batches === null) return { momentum: 0, batches: 0 };
+    return { momentum: this.momentum, batches: batches ?? 0 };
+  }
+
+  #skipRecord(runningMean: Tensor): Tensor | null {
+    if (this.onNonFinite === "propagate") return null;
+    const { device } = runningMean;
+    if (this.#skipped === null || this.#skipped.device !== device) {
+      this.#skipped = tensor(nothingSkipped, { device }).keep();
+    }
+    return this.#skipped;
+  }
+
+  /** Takes skipped batches out of the counter. Devices that only read asynchronously keep the record themselves. */
+  #settle(skipped: Tensor): void {
+    const backend = backendFor(skipped);
+    if (!backend.readsSynchronously) return;
+    const [count, firstChannel, firstBatch] = skipped.dataSync();
+    if (count === 0) return;
+    backend.write(operandOf(skipped), nothingSkipped);
+    if (this.numBatchesTracked !== null) this.numBatchesTracked -= count;
+    if (this.onNonFinite === "throw") {
+      throw new ArgumentError({
+        op: this.kind,
+        expected: 'finite batch statistics (onNonFinite is "throw")',
+        actual: `NaN or infinity in channel ${firstChannel} of ${pathInCall(this)}, training batch ${firstBatch}`,
+        hint: "the running statistics are untouched; look at the inputs of this batch",
+      });
+    }
+    const before = this.skippedBatches;
+    this.skippedBatches = before
+      ? { ...before, count: before.count + count }
+      : { count, firstChannel, firstBatch };
+    if (before === null) this.#report(firstChannel, firstBatch);
+  }
+
+  #report(channel: number, batch: number): void {
+    globalThis.process?.emitWarning?.(
+      `${pathInCall(this)} met NaN or infinity in channel ${channel} at training batch ${batch}; ` +
+        "its running statistics skip such batches (said once; see skippedBatches)",
+      { type: "NonFiniteBatchWarning" },
+    );
+  }
+}
+
+function overwrite(t: Tensor, value: number, writer: string): void {
+  backendFor(t).fill(operandOf(t), value);
+  t.holding.storage.markWritten(writer);
+}
+
+/** Batch normalization of (N, C) or (N, C, L). See `nn.functional.batchNorm`. */
+export class BatchNorm1d extends BatchNorm {
+  static override readonly kind: string = "BatchNorm1d";
+  protected get ranks(): readonly number[] {
+    return [2, 3];
+  }
+}
+
+/** Batch normalization of (N, C, H, W). See `nn.functional.batchNorm`. */
+export class BatchNorm2d extends BatchNorm {
+  static override readonly kind: string = "BatchNorm2d";
+  protected get ranks(): readonly number[] {
+    return [4];
+  }
+}
+
+/** Batch normalization of (N, C, D, H, W). See `nn.functional.batchNorm`. */
+export class BatchNorm3d extends BatchNorm {
+  static override readonly kind: string = "BatchNorm3d";
+  protected get ranks(): readonly number[] {
+    return [5];
+  }
+}
+
+/** Any of BatchNorm1d, 2d and 3d. */
+export type AnyBatchNorm = BatchNorm1d | BatchNorm2d | BatchNorm3d;
+
+/** Whether a module is a BatchNorm1d, 2d or 3d: also from another copy of this package, also in a minified build. */
+export function isBatchNorm(module: unknown): module is AnyBatchNorm {
+  return (
+    typeof module === "function" &&
+    "kind" in module &&
+    typeof module.kind === "string" &&
+    /^BatchNorm[123]d$/.test(module.kind)
+  );
+}

@@ -1,0 +1,85 @@
+import { ArgumentError } from "../core/errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { Module } from "./module.ts";
+
+/** A module that maps one tensor to one tensor. */
+export type Layer = Module & ((x: Tensor) => Tensor);
+
+/** Modules under the names "0", "1", ...: their state keys start with these. */
+abstract class Indexed<Item extends Module> extends Module {
+  #length = 0;
+
+  constructor(items: readonly Item[]) {
+    super();
+    for (const item of items) this.append(item);
+  }
+
+  get size(): number {
+    return this.#length;
+  }
+
+  append(item: Item): this {
+    if (!(item instanceof Module)) {
+      throw new TypeError(`${this.kind}: expected a module at position ${this.#length}`);
+    }
+    Object.defineProperty(this, this.#length++, {
+      value: item,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
+    return this;
+  }
+
+  /** The module at `index`; negative ones count from the end. Throws ArgumentError when there is none. */
+  at(index: number): Item {
+    const found = this.toArray().at(index);
+    if (found !== undefined) return found;
+    throw new ArgumentError({
+      op: `${this.kind}.at`,
+      expected: `an index below ${this.#length}`,
+      actual: String(index),
+    });
+  }
+
+  toArray(): Item[] {
+    return Object.entries(this).flatMap(([name, value]) => (/^\d+$/.test(name) ? [value] : []));
+  }
+
+  [Symbol.iterator](): Iterator<Item> {
+    return this.toArray()[Symbol.iterator]();
+  }
+}
+
+/** Layers one after the other. */
+export class Sequential extends Indexed<Layer> {
+  static override readonly kind: string = "Sequential";
+
+  constructor(...layers: readonly Layer[]) {
+    super(layers);
+  }
+
+  forward(x: Tensor): Tensor {
+    let y = x;
+    for (const layer of this) y = layer(y);
+    return y;
+  }
+}
+
+/** A list of modules for a forward of your own; calling it is an error. */
+export class ModuleList extends Indexed<Module> {
+  static override readonly kind: string = "ModuleList";
+
+  constructor(modules: readonly Module[] = []) {
+    super(modules);
+  }
+
+  forward(): never {
+    throw new ArgumentError({
+      op: "ModuleList",
+      expected: "its modules to be called one by one",
+      actual: "a call of the list itself",
+      hint: "use nn.Sequential for layers in a row",
+    });
+  }
+}

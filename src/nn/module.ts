@@ -1,0 +1,295 @@
+/** Modules: callable objects that hold parameters, buffers and other modules, and know whether they are training. */
+import type { Device } from "../backend/backend.ts";
+import type { DType } from "../core/dtype.ts";
+import { ArgumentError } from "../core/errors.ts";
+import { runInScope } from "../tensor/scope.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { Callable } from "./callable.ts";
+import { type LoadOptions, type LoadResult, loadInto } from "./load-state.ts";
+import { moveState } from "./move.ts";
+import { Parameter } from "./parameter.ts";
+import { defineSlot, describe, type StateSlot } from "./slot.ts";
+import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
+import { join, uniqueState, walk } from "./tree.ts";
+
+/** Sees the arguments of a call before `forward`; what it returns, if anything, replaces them. */
+export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unknown;
+/** Sees the output of a call; what it returns, if anything, replaces it. */
+export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
+
+/** Undoes a registration. */
+export interface HookHandle {
+  remove(): void;
+}
+
+/** The modules whose calls are running, outermost first. */
+const callStack: Module[] = [];
+
+export interface Module {
+  /** Calls `forward` in a scope: what it makes ends with the call, except its outputs and what modules hold in properties. */
+  (...args: Parameters<this["forward"]>): ReturnType<this["forward"]>;
+}
+
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface adds the call that Callable provides
+export abstract class Module extends Callable {
+  /** Name of the class that survives minifiers; subclasses state their own. */
+  static readonly kind: string = "Module";
+
+  /** Set by `train` and `eval`; read by layers whose forward differs. */
+  training = true;
+  readonly #bufferNames = new Set<string>();
+  readonly #preHooks = new Set<ForwardPreHook>();
+  readonly #hooks = new Set<ForwardHook>();
+
+  abstract forward(...args: never[]): unknown;
+
+  get kind(): string {
+    return Object.getPrototypeOf(this).constructor.kind;
+  }
+
+  /** @internal What calling the module does. */
+  invoke(args: readonly unknown[]): unknown {
+    callStack.push(this);
+    try {
+      return runInScope(this.kind, (scope) => {
+        scope.holders.add(this);
+        let inputs = args;
+        for (const hook of this.#preHooks) {
+          const replaced = hook(this, inputs);
+          if (replaced !== undefined) inputs = Array.isArray(replaced) ? replaced : [replaced];
+        }
+        let output: unknown = Reflect.apply(this.forward, this, inputs);
+        rejectGenerator(this.kind, output);
+        for (const hook of this.#hooks) output = hook(this, inputs, output) ?? output;
+        return output;
+      });
+    } finally {
+      callStack.pop();
+    }
+  }
+
+  /** Runs `hook` before every call. Tensors it is given or makes live as long as the call. */
+  registerForwardPreHook(hook: ForwardPreHook): HookHandle {
+    this.#preHooks.add(hook);
+    return { remove: () => this.#preHooks.delete(hook) };
+  }
+
+  /** Runs `hook` after every call. Tensors it is given or makes live as long as the enclosing call. */
+  registerForwardHook(hook: ForwardHook): HookHandle {
+    this.#hooks.add(hook);
+    return { remove: () => this.#hooks.delete(hook) };
+  }
+
+  /**
+   * Makes property `name` a buffer: state that is saved and moved but not learned. It may be set to null later.
+   * Assigning anything but a tensor or null throws TypeError.
+   */
+  registerBuffer(name: string, value: Tensor | null): void {
+    this.#bufferNames.add(name);
+    defineSlot(this, name, value, (next) => {
+      if (next === null || next instanceof Tensor) return;
+      throw new TypeError(`${name}: expected a tensor or null, got ${describe(next)}`);
+    });
+  }
+
+  /** As `registerBuffer`, for a whole number: an int64 scalar in files. */
+  protected registerCounter(name: string, value: number | null): void {
+    this.#bufferNames.add(name);
+    defineSlot(this, name, value, (next) => {
+      if (next === null || typeof next === "number") return;
+      throw new TypeError(`${name}: expected a number or null, got ${describe(next)}`);
+    });
+  }
+
+  /** Makes property `name` a parameter that may be null and takes nothing but a Parameter. */
+  protected registerParameter(name: string, value: Parameter | null): void {
+    defineSlot(this, name, value, (next) => {
+      if (next === null || next instanceof Parameter) return;
+      throw new TypeError(
+        `${name}: expected an nn.Parameter or null, got ${describe(next)}; wrap it: new nn.Parameter(tensor)`,
+      );
+    });
+  }
+
+  // ---- what it holds ---------------------------------------------------------------------------------------------
+
+  /** Own parameters, then own buffers, as they stand; nulls left out. */
+  ownState(): readonly StateSlot[] {
+    const parameters: StateSlot[] = [];
+    const buffers: StateSlot[] = [];
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Parameter) parameters.push({ name, kind: "parameter", value });
+      else if (this.#bufferNames.has(name) && value !== null) {
+        buffers.push({ name, kind: "buffer", value });
+      }
+    }
+    return [...parameters, ...buffers];
+  }
+
+  /** Direct submodules by name: properties that are modules, and modules in properties that are arrays ("blocks.0"). */
+  namedChildren(): [string, Module][] {
+    const children: [string, Module][] = [];
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Module) children.push([name, value]);
+      else if (Array.isArray(value)) {
+        value.forEach((item, i) => {
+          if (item instanceof Module) children.push([`${name}.${i}`, item]);
+        });
+      }
+    }
+    return children;
+  }
+
+  /** This module and all below with their paths, parents first; a module in two places appears once. */
+  namedModules(): [string, Module][] {
+    const seen = new Set<Module>();
+    return walk(this, "").filter(([, module]) => !seen.has(module) && seen.add(module));
+  }
+
+  modules(): Module[] {
+    return this.namedModules().map(([, module]) => module);
+  }
+
+  /** Parameters with PyTorch's keys, each once. */
+  namedParameters(): [string, Parameter][] {
+    return uniqueState(this).flatMap(([key, { value }]) =>
+      value instanceof Parameter ? [[key, value] satisfies [string, Parameter]] : [],
+    );
+  }
+
+  parameters(): Parameter[] {
+    return this.namedParameters().map(([, parameter]) => parameter);
+  }
+
+  /** Buffers with PyTorch's keys, each tensor once; counters are numbers. */
+  namedBuffers(): [string, Tensor | number][] {
+    return uniqueState(this).flatMap(([key, { kind, value }]) =>
+      kind === "buffer" ? [[key, value] satisfies [string, Tensor | number]] : [],
+    );
+  }
+
+  buffers(): (Tensor | number)[] {
+    return this.namedBuffers().map(([, buffer]) => buffer);
+  }
+
+  // ---- state -----------------------------------------------------------------------------------------------------
+
+  /** Version of this class's state layout, for `_metadata`; PyTorch's default is 1. */
+  protected get stateVersion(): number {
+    return 1;
+  }
+
+  /** The value for an entry that a state dict of this layout version lacks; null when it must be there. */
+  missingState(_name: string, _version: number | null): number | null {
+    return null;
+  }
+
+  /**
+   * Live parameters and buffers by PyTorch's keys ("layer1.0.bn1.running_mean"), parameters before buffers in each module.
+   * Later training changes the tensors in it; write it to a file, or clone them, to keep what they are now.
+   */
+  stateDict(): StateDict {
+    const dict = new StateDict();
+    for (const [path, module] of walk(this, "")) {
+      dict.metadata.set(path, { version: module.stateVersion });
+      for (const { name, value } of module.ownState()) {
+        if (!dict.has(join(path, stateKey(name)))) dict.set(join(path, stateKey(name)), value);
+      }
+    }
+    return dict;
+  }
+
+  /**
+   * Copies values into the parameters and buffers of the same names, converting dtypes; tensors keep their identity.
+   *
+   * strict (default true) refuses missing and unexpected keys; otherwise they are returned.
+   * Throws: StateDictError listing missing, unexpected and misshapen entries; shapes must fit also when not strict.
+   * Unlike PyTorch: nothing is written when it throws.
+   */
+  loadStateDict(source: StateSource, options: LoadOptions = {}): LoadResult {
+    return loadInto(walk(this, ""), source, options);
+  }
+
+  // ---- modes -----------------------------------------------------------------------------------------------------
+
+  /** Sets training mode here and in everything below. Throws TypeError unless `mode` is a boolean. */
+  train(mode = true): this {
+    if (typeof mode !== "boolean") {
+      throw new TypeError(`train: expected true or false, got ${describe(mode)}`);
+    }
+    this.training = mode;
+    for (const [, child] of this.namedChildren()) child.train(mode);
+    return this;
+  }
+
+  /** Evaluation mode here and in everything below; any later `train()` of a parent undoes it. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Calls `fn` on every module below, children first, then on this one. */
+  apply(fn: (module: Module) => void): this {
+    for (const [, child] of this.namedChildren()) child.apply(fn);
+    fn(this);
+    return this;
+  }
+
+  /** Whether parameters get gradients. Statistics of batch norm move all the same: that is `eval()`'s matter. */
+  setRequiresGrad(flag: boolean): this {
+    for (const parameter of this.parameters()) parameter.requiresGrad = flag;
+    return this;
+  }
+
+  /** Moves parameters and buffers to a device, or floating ones to a dtype, keeping their identity. */
+  to(target: Device | DType): this {
+    moveState(this, target);
+    return this;
+  }
+
+  float(): this {
+    return this.to("float32");
+  }
+
+  // ---- text ------------------------------------------------------------------------------------------------------
+
+  /** What follows the kind in the printed tree, in PyTorch's words. */
+  extraRepr(): string {
+    return "";
+  }
+
+  /** The tree of modules as PyTorch prints it. */
+  override toString(): string {
+    const children = this.namedChildren();
+    if (children.length === 0) return `${this.kind}(${this.extraRepr()})`;
+    const lines = children.map(([name, child]) => `(${name}): ${child}`.replaceAll("\n", "\n  "));
+    return `${this.kind}(\n  ${[this.extraRepr(), ...lines].filter(Boolean).join("\n  ")}\n)`;
+  }
+}
+
+// Consoles print the tree instead of "[Function]".
+Object.defineProperty(Module.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+  value(this: Module) {
+    return this.toString();
+  },
+});
+
+/** Path of `module` inside the outermost module whose call is running, for messages: "layer1.0.bn1". */
+export function pathInCall(module: Module): string {
+  const found = callStack[0]?.namedModules().find(([, other]) => other === module);
+  return found?.[0] ? `${found[0]} (${module.kind})` : module.kind;
+}
+
+function rejectGenerator(kind: string, output: unknown): void {
+  const isGenerator =
+    typeof output === "object" &&
+    output !== null &&
+    "next" in output &&
+    typeof output.next === "function";
+  if (!isGenerator) return;
+  throw new ArgumentError({
+    op: kind,
+    expected: "a forward that returns its outputs",
+    actual: "a generator, which would run after the call's scope has ended",
+    hint: "collect the outputs in an array",
+  });
+}

@@ -1,0 +1,41 @@
+/** Registered properties: parameters and buffers that may be null and take nothing else. */
+import { Tensor } from "../tensor/tensor.ts";
+import type { Parameter } from "./parameter.ts";
+
+/** What a registered property may hold: a tensor, a counter, or nothing. */
+export type SlotValue = Tensor | number | null;
+
+/** One entry of a module's own state. */
+export interface StateSlot {
+  /** Name of the property: "runningMean". */
+  readonly name: string;
+  readonly kind: "parameter" | "buffer";
+  readonly value: Parameter | Tensor | number;
+}
+
+/** An enumerable property that checks what is assigned, and takes tensors out of the scope they were made in. */
+export function defineSlot(
+  module: object,
+  name: string,
+  initial: SlotValue,
+  check: (value: unknown) => void,
+): void {
+  const keep = (value: SlotValue) => (value instanceof Tensor ? value.keep() : value);
+  check(initial);
+  let current = keep(initial);
+  Object.defineProperty(module, name, {
+    enumerable: true,
+    configurable: true,
+    get: () => current,
+    set(value: SlotValue) {
+      check(value);
+      current = keep(value);
+    },
+  });
+}
+
+/** A value in an error message. */
+export function describe(value: unknown): string {
+  if (value instanceof Tensor) return "a plain tensor";
+  return value === undefined ? "undefined" : `${typeof value} ${JSON.stringify(value)}`;
+}

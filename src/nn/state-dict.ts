@@ -1,0 +1,81 @@
+/** Names and values of a module's parameters and buffers, in PyTorch's order and spelling. */
+import type { TypedArray } from "../core/dtype.ts";
+import { formatShape, type Shape } from "../core/shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** Live tensors, and counters as numbers; `metadata` holds the version of each module's layout, by its path. */
+export class StateDict extends Map<string, Tensor | number> {
+  readonly metadata = new Map<string, { readonly version: number }>();
+}
+
+/** A value from a file: kept on the host in the file's own dtype. */
+export interface HostEntry {
+  readonly dtype: string;
+  readonly shape: Shape;
+  /** The values; 64-bit integers as bigints, float16 and bfloat16 as their bits. */
+  data(): HostValues;
+}
+
+export type HostValues =
+  | TypedArray
+  | Int8Array
+  | Int16Array
+  | Uint16Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array;
+
+export type StateEntry = Tensor | number | HostEntry;
+
+/** What `loadStateDict` takes: a StateDict, any Map, or a plain object, by PyTorch's keys. */
+export type StateSource = ReadonlyMap<string, StateEntry> | { readonly [key: string]: StateEntry };
+
+/** `runningMean` -> `running_mean`: keys are PyTorch's, names in code TypeScript's. Names that start with a capital stay. */
+export function stateKey(name: string): string {
+  if (!/^[a-z]/.test(name)) return name;
+  return name.replace(
+    /([a-z0-9])([A-Z])/g,
+    (_, before, letter) => `${before}_${letter.toLowerCase()}`,
+  );
+}
+
+/** Entries and metadata of any source. */
+export function readSource(source: StateSource): {
+  readonly entries: ReadonlyMap<string, StateEntry>;
+  readonly versions: ReadonlyMap<string, { readonly version: number }> | null;
+} {
+  const entries = source instanceof Map ? source : new Map(Object.entries(source));
+  const metadata = "metadata" in source ? source.metadata : null;
+  return { entries, versions: metadata instanceof Map ? metadata : null };
+}
+
+export function describeEntry(entry: StateEntry): string {
+  return typeof entry === "number" ? `the number ${entry}` : formatShape(entry.shape);
+}
+
+/** Fewest one-character edits between two keys, to suggest the one that was meant. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** The candidate nearest to `key`, if one is near enough to be what was meant. */
+export function nearestKey(key: string, candidates: Iterable<string>): string | null {
+  let best: string | null = null;
+  let least = Math.ceil(key.length / 2);
+  for (const candidate of candidates) {
+    const distance = editDistance(key, candidate);
+    if (distance >= least) continue;
+    least = distance;
+    best = candidate;
+  }
+  return best;
+}

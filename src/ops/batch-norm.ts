@@ -1,0 +1,287 @@
+/**
+ * Batch normalization as a function: checks, three kernels, one backward rule.
+ * The layer with its state is nn/batch-norm.ts; the maths is derived in docs/batch-norm.md.
+ */
+import type { ChannelLayout, RunningUpdate } from "../backend/backend.ts";
+import { ArgumentError, AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
+import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
+import { record } from "../tensor/autograd.ts";
+import { save } from "../tensor/saved.ts";
+import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
+import { checkFloating, checkSameKind } from "./check.ts";
+import * as raw from "./raw.ts";
+
+export interface BatchNormOptions {
+  /** (C), or null for 1. */
+  readonly weight?: Tensor | null;
+  /** (C), or null for 0. */
+  readonly bias?: Tensor | null;
+  /** Normalise with the statistics of x, and move the running ones if they are given. Default false. */
+  readonly training?: boolean;
+  /** Weight of the new observation in the running statistics; null for the cumulative average over `batches`. Default 0.1. */
+  readonly momentum?: number | null;
+  /** Added to the variance, inside the root. Above 0 in training, at least 0 otherwise. Default 1e-5. */
+  readonly eps?: number;
+  /** Added to the normalised value before ReLU, in the same pass. Shape of x. */
+  readonly residual?: Tensor | null;
+  /** Apply ReLU in the same pass. Default false. */
+  readonly relu?: boolean;
+  /** Calls so far including this one; needed when momentum is null. */
+  readonly batches?: number;
+  /** (3) int32; when given, a batch with non-finite statistics leaves the running ones alone (see `RunningUpdate`). */
+  readonly skipped?: Tensor | null;
+}
+
+/**
+ * Normalises each channel of x, then applies weight and bias.
+ *
+ * y = (x - mean) / sqrt(variance + eps) * weight + bias
+ *
+ * In training, mean and (biased) variance are those of x over every axis but 1, gradients flow through them, and
+ * running <- (1 - momentum) * running + momentum * observed, with the unbiased variance. Otherwise they are the running ones,
+ * captured by value: what happens to the buffers later cannot change this graph.
+ *
+ * Shapes: x (N, C, ...), runningMean and runningVar (C) or null, weight and bias (C) or null; returns like x.
+ * Numerics: statistics are accumulated in double precision around a shift, never as E[x^2] - E[x]^2.
+ * Throws: ShapeError for a rank below 2, one value per channel in training, or vectors that have not C elements; ArgumentError for
+ * eps, missing or half-missing running statistics; DTypeError for integers and mixed dtypes; AutogradError if running statistics
+ * require grad.
+ * Source: PyTorch functional.batch_norm; Ioffe and Szegedy 2015, arXiv:1502.03167.
+ *
+ * @example
+ * nn.functional.batchNorm(x, runningMean, runningVar, { weight, bias, training: true });
+ */
+export function batchNorm(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  options: BatchNormOptions = {},
+): Tensor {
+  const { weight = null, bias = null, residual = null, training = false } = options;
+  const { eps = 1e-5, relu = false } = options;
+  checkFloating("batchNorm", x);
+  if (training) checkValuesPerChannel(x.shape);
+  checkEps(eps, training);
+  const inputs = [x, weight, bias, residual];
+  if (x.size === 0) return emptyResult(x, inputs);
+  const layout = channelLayout(x.shape);
+  checkVectors(x, { runningMean, runningVar, weight, bias }, training);
+  checkResidual(x, residual);
+
+  const backend = backendFor(x);
+  const { mean, variance } = training
+    ? batchStatistics(x, layout, runningUpdate(runningMean, runningVar, options))
+    : capturedStatistics(runningMean, runningVar);
+  const y = allocate(backend, x.shape, x.dtype);
+  backend.batchNormApply(
+    operandOf(x),
+    operandOf(mean),
+    operandOf(variance),
+    weight && operandOf(weight),
+    bias && operandOf(bias),
+    operandOf(y),
+    { ...layout, eps, relu, residual: residual && operandOf(residual) },
+  );
+  record("batchNorm", inputs, y, () => {
+    const saved = {
+      x: save(x, "input"),
+      mean: save(mean, "mean"),
+      variance: save(variance, "variance"),
+      ...(weight && { weight: save(weight, "weight") }),
+      ...(relu && { reluOutput: save(y, "output") }),
+    };
+    return {
+      saved: Object.values(saved),
+      rule: (dy, [wantsX, wantsWeight, wantsBias, wantsResidual]) => {
+        const vector = () => allocate(backend, [layout.C], (weight ?? bias ?? dy).dtype);
+        const dx = wantsX ? allocate(backend, dy.shape, dy.dtype) : null;
+        const dWeight = wantsWeight ? vector() : null;
+        const dBias = wantsBias ? vector() : null;
+        const dResidual = wantsResidual && relu ? allocate(backend, dy.shape, dy.dtype) : null;
+        backend.batchNormGrad(
+          operandOf(dy),
+          saved.x.operand(),
+          saved.mean.operand(),
+          saved.variance.operand(),
+          saved.weight?.operand() ?? null,
+          saved.reluOutput?.operand() ?? null,
+          {
+            dx: dx && operandOf(dx),
+            dWeight: dWeight && operandOf(dWeight),
+            dBias: dBias && operandOf(dBias),
+            dResidual: dResidual && operandOf(dResidual),
+          },
+          { ...layout, eps, batchStatistics: training },
+        );
+        // Without ReLU the residual's gradient is dy itself.
+        return [dx, dWeight, dBias, wantsResidual ? (dResidual ?? dy) : null];
+      },
+    };
+  });
+  mean.dispose();
+  variance.dispose();
+  return y;
+}
+
+/** Mean and biased variance of x itself; moves the running statistics when there is an update. */
+function batchStatistics(x: Tensor, layout: ChannelLayout, update: RunningUpdate | null) {
+  const backend = backendFor(x);
+  const mean = allocate(backend, [layout.C], backend.statisticsDType);
+  const variance = allocate(backend, [layout.C], backend.statisticsDType);
+  backend.batchNormStats(operandOf(x), operandOf(mean), operandOf(variance), layout, update);
+  return { mean, variance };
+}
+
+/** Copies of the running statistics, so that this graph does not see later writes to them. */
+function capturedStatistics(runningMean: Tensor | null, runningVar: Tensor | null) {
+  if (runningMean === null) return rejectMissing("runningMean");
+  if (runningVar === null) return rejectMissing("runningVar");
+  const dtype = backendFor(runningMean).statisticsDType;
+  return { mean: raw.cast(runningMean, dtype), variance: raw.cast(runningVar, dtype) };
+}
+
+function rejectMissing(name: string): never {
+  throw new ArgumentError({
+    op: "batchNorm",
+    expected: `${name} to be given in evaluation mode`,
+    actual: "null",
+  });
+}
+
+function runningUpdate(
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  { momentum = 0.1, batches, skipped = null }: BatchNormOptions,
+): RunningUpdate | null {
+  if (runningMean === null || runningVar === null) return null;
+  if (momentum !== null && typeof momentum !== "number") {
+    throw new TypeError(`batchNorm: expected momentum to be a number or null, got ${momentum}`);
+  }
+  if (momentum === null && batches === undefined) {
+    throw new ArgumentError({
+      op: "batchNorm",
+      expected: "batches, the count of calls, beside momentum null",
+      actual: "undefined",
+    });
+  }
+  runningMean.holding.storage.markWritten("batchNorm");
+  runningVar.holding.storage.markWritten("batchNorm");
+  return {
+    runningMean: operandOf(runningMean),
+    runningVar: operandOf(runningVar),
+    momentum,
+    batches: batches ?? 0,
+    skipped: skipped && operandOf(skipped),
+  };
+}
+
+/** An empty result that stays in the graph: parameters get gradients of zeros, statistics are untouched, sizes unchecked. */
+function emptyResult(x: Tensor, inputs: readonly (Tensor | null)[]): Tensor {
+  const [, weight, bias] = inputs;
+  if (x.shape.length > 1 && x.shape[1] === 0 && (weight?.size === 0 || bias?.size === 0)) {
+    throw new ShapeError({
+      op: "batchNorm",
+      expected: "at least one channel when there is a weight or bias",
+      actual: formatShape(x.shape),
+    });
+  }
+  const kinds = inputs.map((input) => input && { shape: input.shape, dtype: input.dtype });
+  return record("batchNorm", inputs, allocate(backendFor(x), x.shape, x.dtype), () => ({
+    saved: [],
+    rule: (dy) => kinds.map((kind) => kind && raw.zerosLike(kind, dy)),
+  }));
+}
+
+/** N, C, and S = product of the remaining sizes. */
+function channelLayout(shape: Shape): ChannelLayout {
+  if (shape.length < 2) {
+    throw new ShapeError({
+      op: "batchNorm",
+      expected: "x with at least 2 axes (N, C, ...)",
+      actual: formatShape(shape),
+    });
+  }
+  return { N: shape[0], C: shape[1], S: sizeOf(shape, 2) };
+}
+
+function checkValuesPerChannel(shape: Shape): void {
+  const perChannel = shape.length === 0 ? 0 : shape[0] * sizeOf(shape, 2);
+  if (perChannel !== 1) return;
+  throw new ShapeError({
+    op: "batchNorm",
+    expected: "more than one value per channel when normalising with batch statistics",
+    actual: `shape ${formatShape(shape)}`,
+    hint: "if this is the last, smaller batch of a loader, pass dropLast: true to the DataLoader",
+  });
+}
+
+function checkEps(eps: number, training: boolean): void {
+  if (training ? eps > 0 : eps >= 0) return;
+  throw new ArgumentError({
+    op: "batchNorm",
+    expected: training ? "a positive eps with batch statistics" : "eps >= 0",
+    actual: String(eps),
+  });
+}
+
+type Vectors = Readonly<Record<"runningMean" | "runningVar" | "weight" | "bias", Tensor | null>>;
+
+function checkVectors(x: Tensor, vectors: Vectors, training: boolean): void {
+  const { runningMean, runningVar } = vectors;
+  if (training && (runningMean === null) !== (runningVar === null)) {
+    throw new ArgumentError({
+      op: "batchNorm",
+      expected: "both runningMean and runningVar, or neither",
+      actual: `only ${runningMean === null ? "runningVar" : "runningMean"}`,
+    });
+  }
+  if (!training && runningMean === null) rejectMissing("runningMean");
+  if (!training && runningVar === null) rejectMissing("runningVar");
+  for (const [name, vector] of Object.entries(vectors)) {
+    if (vector !== null) checkVector(x, name, vector);
+  }
+  for (const [name, vector] of Object.entries({ runningMean, runningVar })) {
+    if (!vector?.requiresGrad) continue;
+    throw new AutogradError({
+      op: "batchNorm",
+      expected: `a ${name} that does not require grad`,
+      actual: "one that does",
+      hint: "batch norm is not differentiated with respect to its running statistics",
+    });
+  }
+}
+
+function checkVector(x: Tensor, name: string, vector: Tensor): void {
+  const C = x.shape[1];
+  if (vector.size !== C) {
+    const last = x.shape[x.shape.length - 1];
+    throw new ShapeError({
+      op: "batchNorm",
+      expected: `${name} to hold ${C} elements, the channels of x on axis 1`,
+      actual: `${vector.size} elements, with x of shape ${formatShape(x.shape)}`,
+      ...(last === vector.size && last !== C
+        ? { hint: "channels belong on axis 1; did you pass them last?" }
+        : {}),
+    });
+  }
+  if (vector.dtype !== x.dtype) {
+    throw new DTypeError({
+      op: "batchNorm",
+      expected: `${name} of x's dtype ${x.dtype}`,
+      actual: vector.dtype,
+      hint: "nothing is promoted: convert x or the module with to()",
+    });
+  }
+  checkSameKind("batchNorm", x, vector);
+}
+
+function checkResidual(x: Tensor, residual: Tensor | null): void {
+  if (residual === null) return;
+  checkSameKind("batchNorm", x, residual);
+  if (sameShape(x.shape, residual.shape)) return;
+  throw new ShapeError({
+    op: "batchNorm",
+    expected: `a residual of x's shape ${formatShape(x.shape)}`,
+    actual: formatShape(residual.shape),
+  });
+}

@@ -1,0 +1,241 @@
+/** Functions of one or two tensors, element by element, with NumPy's broadcasting. */
+import type { BinaryOp, CompareOp, UnaryGradOp } from "../backend/backend.ts";
+import { DTypeError } from "../core/errors.ts";
+import { type BackwardRule, record } from "../tensor/autograd.ts";
+import { type Saved, save } from "../tensor/saved.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { checkFloating, checkSameKind } from "./check.ts";
+import * as raw from "./raw.ts";
+
+/** A tensor or a number, which then counts as a tensor of one element of the other operand's kind. */
+export type Operable = Tensor | number;
+
+function toOperands(op: string, a: Operable, b: Operable): readonly [Tensor, Tensor] {
+  if (typeof a === "number" && typeof b === "number") {
+    throw new TypeError(`${op}: expected at least one tensor, got two numbers`);
+  }
+  const like = typeof a === "number" ? b : a;
+  if (typeof like === "number") throw new TypeError(`${op}: expected a tensor`);
+  const [x, y] = [a, b].map((v) => (typeof v === "number" ? numberLike(op, v, like) : v));
+  checkSameKind(op, x, y);
+  if (x.dtype === "bool" || x.dtype === "uint8") {
+    throw new DTypeError({
+      op,
+      expected: "float32, float64 or int32",
+      actual: x.dtype,
+      hint: 'convert it with to("float32") or to("int32")',
+    });
+  }
+  return [x, y];
+}
+
+function numberLike(op: string, value: number, like: Tensor): Tensor {
+  if (like.dtype === "int32" && !Number.isInteger(value)) {
+    throw new DTypeError({
+      op,
+      expected: "an integer beside an int32 tensor",
+      actual: String(value),
+      hint: 'convert the tensor with to("float32")',
+    });
+  }
+  return raw.scalar(value, like);
+}
+
+type BinaryRule = (
+  dy: Tensor,
+  saved: { readonly a: Tensor; readonly b: Tensor; readonly y: Tensor },
+) => { readonly a: () => Tensor; readonly b: () => Tensor };
+
+/** Runs `op` and records `rule`, whose results are summed over what broadcasting repeated. */
+function recordBinary(op: BinaryOp, a: Operable, b: Operable, rule: BinaryRule): Tensor {
+  const [x, z] = toOperands(op, a, b);
+  const y = raw.binary(op, x, z);
+  return record(op, [x, z], y, () => {
+    const saved = { a: save(x, "first input"), b: save(z, "second input"), y: save(y, "output") };
+    return {
+      saved: Object.values(saved),
+      rule: (dy, [wantsA, wantsB]) => {
+        const gradient = rule(dy, {
+          a: saved.a.tensor(),
+          b: saved.b.tensor(),
+          y: saved.y.tensor(),
+        });
+        return [
+          wantsA ? raw.sumTo(gradient.a(), saved.a.shape) : null,
+          wantsB ? raw.sumTo(gradient.b(), saved.b.shape) : null,
+        ];
+      },
+    };
+  });
+}
+
+/** As `recordBinary` for operations whose gradient needs shapes only. */
+function recordLinear(op: "add" | "sub", a: Operable, b: Operable): Tensor {
+  const [x, z] = toOperands(op, a, b);
+  const { shape: xShape } = x;
+  const { shape: zShape } = z;
+  return record(op, [x, z], raw.binary(op, x, z), () => ({
+    saved: [],
+    rule: (dy, [wantsA, wantsB]) => [
+      wantsA ? raw.sumTo(dy, xShape) : null,
+      wantsB ? raw.sumTo(op === "add" ? dy : raw.unary("neg", dy), zShape) : null,
+    ],
+  }));
+}
+
+/** a + b. Shapes broadcast. */
+export function add(a: Operable, b: Operable): Tensor {
+  return recordLinear("add", a, b);
+}
+
+/** a - b. Shapes broadcast. */
+export function sub(a: Operable, b: Operable): Tensor {
+  return recordLinear("sub", a, b);
+}
+
+/** a * b. Shapes broadcast. */
+export function mul(a: Operable, b: Operable): Tensor {
+  return recordBinary("mul", a, b, (dy, saved) => ({
+    a: () => raw.binary("mul", dy, saved.b),
+    b: () => raw.binary("mul", dy, saved.a),
+  }));
+}
+
+/** a / b; int32 operands truncate toward zero. Shapes broadcast. */
+export function div(a: Operable, b: Operable): Tensor {
+  return recordBinary("div", a, b, (dy, saved) => ({
+    a: () => raw.binary("div", dy, saved.b),
+    b: () => raw.unary("neg", raw.binary("div", raw.binary("mul", dy, saved.y), saved.b)),
+  }));
+}
+
+/** a ** b. Shapes broadcast. Gradients: b * a ** (b - 1) and, taken as 0 where a is 0, a ** b * log(a). */
+export function pow(a: Operable, b: Operable): Tensor {
+  return recordBinary("pow", a, b, (dy, saved) => ({
+    a: () => {
+      const lower = raw.binary("pow", saved.a, raw.binary("sub", saved.b, raw.scalar(1, dy)));
+      const slope = raw.binary("mul", saved.b, lower);
+      // x ** 0 is flat also at 0, where 0 * 0 ** -1 would be NaN.
+      return maskedProduct(dy, slope, raw.compare("ne", saved.b, raw.scalar(0, dy)));
+    },
+    b: () => {
+      const slope = raw.binary("mul", saved.y, raw.unary("log", saved.a));
+      return maskedProduct(dy, slope, raw.compare("ne", saved.a, raw.scalar(0, dy)));
+    },
+  }));
+}
+
+/** dy * slope where `mask`, else 0: also where the slope is not finite, which a product with the mask would let through. */
+function maskedProduct(dy: Tensor, slope: Tensor, mask: Tensor): Tensor {
+  const product = raw.binary("mul", dy, slope);
+  // The backward of relu is just this choice: its first argument where the second is positive, else 0.
+  return raw.unaryGrad("relu", product, raw.expand(raw.cast(mask, dy.dtype), product.shape));
+}
+
+/** The greater of a and b, NaN if either is. Equal elements share the gradient half and half. */
+export function maximum(a: Operable, b: Operable): Tensor {
+  return recordBinary("maximum", a, b, (dy, saved) => extremeGrad("gt", dy, saved));
+}
+
+/** The smaller of a and b, NaN if either is. Equal elements share the gradient half and half. */
+export function minimum(a: Operable, b: Operable): Tensor {
+  return recordBinary("minimum", a, b, (dy, saved) => extremeGrad("lt", dy, saved));
+}
+
+function extremeGrad(
+  wins: "gt" | "lt",
+  dy: Tensor,
+  { a, b }: { readonly a: Tensor; readonly b: Tensor },
+) {
+  const share = (x: Tensor, y: Tensor): Tensor => {
+    const won = raw.cast(raw.compare(wins, x, y), dy.dtype);
+    const tied = raw.scale(raw.cast(raw.compare("eq", x, y), dy.dtype), 0.5);
+    return raw.binary("mul", dy, raw.binary("add", won, tied));
+  };
+  return { a: () => share(a, b), b: () => share(b, a) };
+}
+
+function comparison(op: CompareOp): (a: Operable, b: Operable) => Tensor {
+  return (a, b) => raw.compare(op, ...toOperands(op, a, b));
+}
+
+/** Comparisons give "bool" tensors and have no gradient. Shapes broadcast. */
+export const eq = comparison("eq");
+export const ne = comparison("ne");
+export const lt = comparison("lt");
+export const le = comparison("le");
+export const gt = comparison("gt");
+export const ge = comparison("ge");
+
+type SavedRule = (dy: Tensor, saved: Tensor) => Tensor;
+
+function recordUnary(
+  op: "neg" | "abs" | "exp" | "log" | "sqrt",
+  x: Tensor,
+  keep: "input" | "output" | "nothing",
+  rule: SavedRule,
+): Tensor {
+  if (op !== "neg" && op !== "abs") checkFloating(op, x);
+  const y = raw.unary(op, x);
+  return record(op, [x], y, () => {
+    const saved: readonly Saved[] =
+      keep === "nothing" ? [] : [save(keep === "input" ? x : y, keep)];
+    const backward: BackwardRule = (dy) => [rule(dy, saved.length > 0 ? saved[0].tensor() : dy)];
+    return { saved, rule: backward };
+  });
+}
+
+export function neg(x: Tensor): Tensor {
+  return recordUnary("neg", x, "nothing", (dy) => raw.unary("neg", dy));
+}
+
+/** |x|; its gradient at 0 is 0. */
+export function abs(x: Tensor): Tensor {
+  return recordUnary("abs", x, "input", (dy, saved) => {
+    const zero = raw.scalar(0, dy);
+    const positive = raw.cast(raw.compare("gt", saved, zero), dy.dtype);
+    const negative = raw.cast(raw.compare("lt", saved, zero), dy.dtype);
+    return raw.binary("mul", dy, raw.binary("sub", positive, negative));
+  });
+}
+
+export function exp(x: Tensor): Tensor {
+  return recordUnary("exp", x, "output", (dy, y) => raw.binary("mul", dy, y));
+}
+
+/** Natural logarithm. */
+export function log(x: Tensor): Tensor {
+  return recordUnary("log", x, "input", (dy, saved) => raw.binary("div", dy, saved));
+}
+
+export function sqrt(x: Tensor): Tensor {
+  return recordUnary("sqrt", x, "output", (dy, y) => raw.binary("div", dy, raw.scale(y, 2)));
+}
+
+function recordActivation(op: UnaryGradOp, x: Tensor, alpha = 0): Tensor {
+  checkFloating(op, x);
+  const y = raw.unary(op, x, alpha);
+  return record(op, [x], y, () => {
+    const saved = op === "leakyRelu" ? save(x, "input") : save(y, "output");
+    return { saved: [saved], rule: (dy) => [raw.unaryGrad(op, dy, saved.tensor(), alpha)] };
+  });
+}
+
+/** max(x, 0); NaN stays NaN; the gradient at 0 is 0. */
+export function relu(x: Tensor): Tensor {
+  return recordActivation("relu", x);
+}
+
+/** x where x > 0, else negativeSlope * x. */
+export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
+  return recordActivation("leakyRelu", x, negativeSlope);
+}
+
+/** 1 / (1 + exp(-x)). */
+export function sigmoid(x: Tensor): Tensor {
+  return recordActivation("sigmoid", x);
+}
+
+export function tanh(x: Tensor): Tensor {
+  return recordActivation("tanh", x);
+}

@@ -1,0 +1,271 @@
+/** The graph: one node per recorded operation, and the walk that runs backward rules. First-order only. */
+import { AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
+import { catchInNet, innermostScope } from "./lifetime.ts";
+import type { Saved } from "./saved.ts";
+import { gradEnabled, noGrad, runInScope } from "./scope.ts";
+import { allocate, backendFor, operandOf, Tensor, viewOf } from "./tensor.ts";
+
+/**
+ * Gradients for the inputs of one operation from dy, the gradient of its output; null where `wants` is false. Rules hold `Saved`s
+ * and numbers, never a `Tensor`: a handle captured here would be reachable from its own graph and never be collected.
+ */
+export type BackwardRule = (
+  dy: Tensor,
+  wants: readonly boolean[],
+) => readonly (Tensor | null | undefined)[];
+
+export interface Recording {
+  readonly saved: readonly Saved[];
+  readonly rule: BackwardRule;
+}
+
+/** Where an input's gradient goes: on to the operation that made it, or into a leaf's `grad`. */
+type Edge = GraphNode | Tensor | null;
+
+let nextOrder = 0;
+
+export class GraphNode {
+  readonly op: string;
+  /** Operations are numbered as they run, so that descending order is a valid backward order. */
+  readonly order = nextOrder++;
+  isReleased = false;
+  #edges: readonly Edge[];
+  #saved: readonly Saved[];
+  readonly #rule: BackwardRule;
+  /** Live handles of the output, and nodes that have this one as an input. */
+  #references = 1;
+
+  constructor(op: string, inputs: readonly (Tensor | null)[], recording: Recording) {
+    this.op = op;
+    this.#edges = inputs.map(edgeOf);
+    this.#saved = recording.saved;
+    this.#rule = recording.rule;
+    for (const edge of this.#edges) if (edge instanceof GraphNode) edge.retain();
+  }
+
+  get edges(): readonly Edge[] {
+    return this.#edges;
+  }
+
+  checkSaved(): void {
+    for (const saved of this.#saved) saved.check(this.op);
+  }
+
+  run(dy: Tensor): readonly (Tensor | null | undefined)[] {
+    return this.#rule(
+      dy,
+      this.#edges.map((edge) => edge !== null),
+    );
+  }
+
+  retain(): void {
+    this.#references++;
+  }
+
+  /** One handle or successor less; the last one gives back what is saved here and below. */
+  release(): void {
+    // A loop and not recursion: graphs are as deep as a training loop is long when nobody calls backward.
+    const pending: GraphNode[] = [this];
+    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+      if (--node.#references > 0) continue;
+      for (const edge of node.#dissolve()) if (edge instanceof GraphNode) pending.push(edge);
+    }
+  }
+
+  /** Gives back what is saved, whoever still refers to this node. */
+  releaseSaved(): void {
+    for (const edge of this.#dissolve()) if (edge instanceof GraphNode) edge.release();
+  }
+
+  #dissolve(): readonly Edge[] {
+    const edges = this.#edges;
+    for (const saved of this.#saved) saved.storage.release();
+    this.#saved = [];
+    this.#edges = [];
+    this.isReleased = true;
+    return edges;
+  }
+}
+
+function edgeOf(input: Tensor | null): Edge {
+  if (input === null) return null;
+  return input.holding.node ?? (input.requiresGrad ? input : null);
+}
+
+/**
+ * Makes `output` the result of `op` on `inputs`, when a graph is being recorded and some input needs it.
+ * `describe` is called only then: what it saves costs nothing otherwise. Returns `output`.
+ */
+export function record(
+  op: string,
+  inputs: readonly (Tensor | null)[],
+  output: Tensor,
+  describe: () => Recording,
+): Tensor {
+  if (!gradEnabled() || !inputs.some((input) => input?.requiresGrad)) return output;
+  output.holding.node = new GraphNode(op, inputs, describe());
+  if (innermostScope() === null) catchInNet(output);
+  return output;
+}
+
+export interface BackwardOptions {
+  /** Keep what the graph saved, for another backward through it. */
+  readonly retainGraph?: boolean;
+}
+
+/**
+ * Adds the gradient of `root` with respect to every leaf that requires one to that leaf's `grad`.
+ *
+ * Shapes: cotangent like root; it may be left out when root has one element (then it is 1).
+ * Throws: AutogradError if root has no graph, if the graph was released by an earlier backward, or if a tensor that it needs was
+ * overwritten since; ShapeError if the cotangent is missing or does not fit. Nothing is changed in these cases.
+ */
+export function backward(
+  root: Tensor,
+  cotangent?: Tensor,
+  { retainGraph = false }: BackwardOptions = {},
+): void {
+  const seed = checkCotangent(root, cotangent);
+  const start = edgeOf(root);
+  if (start === null) rejectLeaf(root);
+  noGrad(() =>
+    runInScope("backward", () => {
+      const dy = seed ?? onesLike(root);
+      if (start instanceof GraphNode) walk(start, dy, retainGraph);
+      else accumulate(start, viewOf(dy, dy.shape));
+    }),
+  );
+}
+
+function walk(start: GraphNode, seed: Tensor, retainGraph: boolean): void {
+  const nodes = reachable(start);
+  for (const node of nodes) node.checkSaved();
+  // Held until their turn: releasing a node may let go of the last reference to one below it.
+  for (const node of nodes) node.retain();
+  const gradients = new Map<GraphNode, Tensor>([[start, seed]]);
+  let done = 0;
+  try {
+    for (const node of nodes) {
+      propagate(node, gradients, seed);
+      if (!retainGraph) node.releaseSaved();
+      node.release();
+      done++;
+    }
+  } finally {
+    for (const node of nodes.slice(done)) node.release();
+  }
+}
+
+/** Runs one node's rule and hands its results on. */
+function propagate(node: GraphNode, gradients: Map<GraphNode, Tensor>, seed: Tensor): void {
+  const dy = gradients.get(node);
+  if (dy === undefined) return;
+  gradients.delete(node);
+  const results = node.run(dy);
+  node.edges.forEach((edge, i) => {
+    const result = results[i];
+    if (edge === null || !result) return;
+    // One handle per receiver, so that each can end its own.
+    const isShared = result === dy || results.indexOf(result) !== results.lastIndexOf(result);
+    const gradient = isShared ? viewOf(result, result.shape) : result;
+    if (edge instanceof GraphNode) pass(gradients, edge, gradient);
+    else accumulate(edge, gradient);
+  });
+  if (dy !== seed) dy.dispose();
+}
+
+/** All nodes below `start`, latest first. Throws AutogradError when one was released. */
+function reachable(start: GraphNode): GraphNode[] {
+  const seen = new Set<GraphNode>([start]);
+  for (const node of seen) {
+    if (node.isReleased) {
+      throw new AutogradError({
+        op: "backward",
+        expected: "a graph that still holds what its forward pass saved",
+        actual: `one whose ${node.op} was released by an earlier backward`,
+        hint: "pass { retainGraph: true } to the first of two backward calls",
+      });
+    }
+    for (const edge of node.edges) if (edge instanceof GraphNode) seen.add(edge);
+  }
+  return [...seen].sort((a, b) => b.order - a.order);
+}
+
+function pass(gradients: Map<GraphNode, Tensor>, to: GraphNode, gradient: Tensor): void {
+  const present = gradients.get(to);
+  if (present === undefined) {
+    gradients.set(to, gradient);
+    return;
+  }
+  // Out of place: either may be a rule's dy or a view of it, which others still read.
+  const backend = backendFor(present);
+  const sum = allocate(backend, present.shape, present.dtype);
+  backend.copy(operandOf(present), operandOf(sum));
+  backend.addInto(operandOf(gradient), operandOf(sum));
+  gradients.set(to, sum);
+  present.dispose();
+  gradient.dispose();
+}
+
+/** leaf.grad += gradient. A gradient whose memory nobody else reads becomes the leaf's own without a copy. */
+function accumulate(leaf: Tensor, gradient: Tensor): void {
+  if (leaf.holding.endedBy !== null) return;
+  const backend = backendFor(gradient);
+  const { storage } = gradient.holding;
+  const { shape, dtype } = leaf;
+  if (leaf.grad !== null) {
+    backend.addInto(operandOf(gradient), operandOf(leaf.grad));
+    leaf.grad.holding.storage.markWritten("backward");
+  } else if (storage.isShared || gradient.offset !== 0) {
+    leaf.grad = allocate(backend, shape, dtype, "nobody");
+    backend.copy(operandOf(gradient), operandOf(leaf.grad));
+  } else {
+    leaf.grad = new Tensor({ storage: storage.retain(), offset: 0, shape, dtype }, "nobody");
+  }
+  gradient.dispose();
+}
+
+function onesLike(t: Tensor): Tensor {
+  const ones = allocate(backendFor(t), t.shape, t.dtype);
+  backendFor(t).fill(operandOf(ones), 1);
+  return ones;
+}
+
+/** The cotangent as a handle of this call, or null for the implicit 1. */
+function checkCotangent(root: Tensor, cotangent: Tensor | undefined): Tensor | null {
+  operandOf(root);
+  if (cotangent === undefined) {
+    if (root.size === 1) return null;
+    throw new ShapeError({
+      op: "backward",
+      expected: "a tensor with one element, or a cotangent of the tensor's shape",
+      actual: `shape ${formatShape(root.shape)} and no cotangent`,
+      hint: "reduce it first: loss.mean().backward()",
+    });
+  }
+  if (!sameShape(cotangent.shape, root.shape)) {
+    throw new ShapeError({
+      op: "backward",
+      expected: `a cotangent of shape ${formatShape(root.shape)}`,
+      actual: formatShape(cotangent.shape),
+    });
+  }
+  if (cotangent.dtype !== root.dtype || cotangent.device !== root.device) {
+    throw new DTypeError({
+      op: "backward",
+      expected: `a cotangent of ${root.dtype} on ${root.device}`,
+      actual: `${cotangent.dtype} on ${cotangent.device}`,
+    });
+  }
+  return cotangent;
+}
+
+function rejectLeaf(root: Tensor): never {
+  throw new AutogradError({
+    op: "backward",
+    expected: "a tensor that requires grad",
+    actual: `one of shape ${formatShape(root.shape)} that no parameter leads to`,
+    hint: "was it made under noGrad(), detached, or by an operation without a gradient? Gradients themselves have no graph: first-order only",
+  });
+}

@@ -1,0 +1,192 @@
+/**
+ * Who ends a tensor handle, and when. Device memory is invisible to the garbage collector, so scopes end handles
+ * deterministically and the collector is only the net for what user code makes outside of any scope.
+ */
+import { LifetimeError } from "../core/errors.ts";
+import type { GraphNode } from "./autograd.ts";
+import { liveBytes, type Storage } from "./storage.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** The part of a handle that outlives the `Tensor` object: what must be given back. */
+export class Holding {
+  storage: Storage;
+  node: GraphNode | null = null;
+  /** What ended the handle, or null while it lives. */
+  endedBy: string | null = null;
+  isKept = false;
+
+  /** Takes over one reference to `storage`. */
+  constructor(storage: Storage) {
+    this.storage = storage;
+    liveTensors.count++;
+  }
+
+  end(by: string): void {
+    if (this.endedBy !== null) return;
+    this.endedBy = by;
+    liveTensors.count--;
+    net.unregister(this);
+    this.storage.release();
+    this.node?.release();
+    this.node = null;
+  }
+
+  replaceStorage(storage: Storage): void {
+    this.storage.release();
+    this.storage = storage;
+  }
+}
+
+/** Handles that have not ended, for `memory()`. */
+export const liveTensors = { count: 0 };
+
+const net = new FinalizationRegistry<Holding>((holding) => holding.end("the garbage collector"));
+
+/**
+ * Arrays of the handles' sizes whose only purpose is to be garbage: the collector cannot see device bytes, but it sees these.
+ * A resizable ArrayBuffer is created at full length and never touched, so it costs address space, not memory.
+ */
+const ballasts = new WeakMap<Tensor, ArrayBuffer>();
+/** Below this a handle gets no ballast: then the number of handles is what grows, and that the collector sees. */
+const leastBallastBytes = 65536;
+const saved = { bytes: 0 };
+
+/** To be told of every storage that autograd saves: the next handle at top level weighs that much more. */
+export function weighSaved(bytes: number): void {
+  saved.bytes += bytes;
+}
+
+/** Leaves a handle to the collector, and lets the collector feel its weight and that of its graph. */
+export function catchInNet(tensor: Tensor): void {
+  const { holding } = tensor;
+  net.unregister(holding);
+  net.register(tensor, holding, holding);
+  let bytes = holding.storage.bytes;
+  if (holding.node !== null) {
+    bytes += saved.bytes;
+    saved.bytes = 0;
+  }
+  if (bytes >= leastBallastBytes) {
+    ballasts.set(tensor, new ArrayBuffer(bytes, { maxByteLength: bytes }));
+  }
+}
+
+let innermost: Scope | null = null;
+
+/** The scope that new tensors belong to, or null at top level. */
+export function innermostScope(): Scope | null {
+  return innermost;
+}
+
+/** Hands a new or surviving handle to the innermost scope, or to the collector at top level. */
+export function own(tensor: Tensor): void {
+  if (innermost === null) catchInNet(tensor);
+  else innermost.owned.push(tensor);
+}
+
+export class Scope {
+  readonly #name: string;
+  readonly #parent: Scope | null;
+  /** Tensors made while this was the innermost scope. */
+  readonly owned: Tensor[] = [];
+  /** Objects whose own properties keep tensors alive: the modules called within. */
+  readonly holders = new Set<object>();
+  #isOpen = true;
+
+  /** @param name what the error says when a tensor is used after this scope ended it. */
+  constructor(name: string) {
+    this.#name = name;
+    this.#parent = innermost;
+    innermost = this;
+  }
+
+  /** Ends every owned handle, except those reachable from `results` or a holder: these pass to the parent. */
+  close(results: unknown): void {
+    if (!this.#isOpen) return;
+    if (innermost !== this) this.#rejectOrder();
+    this.#isOpen = false;
+    innermost = this.#parent;
+    const surviving = this.#surviving(results);
+    for (const tensor of this.owned) {
+      const { holding } = tensor;
+      if (holding.endedBy !== null || holding.isKept) continue;
+      if (surviving.has(tensor)) own(tensor);
+      else holding.end(this.#name);
+    }
+    const parent = this.#parent;
+    if (parent !== null) for (const holder of this.holders) parent.holders.add(holder);
+  }
+
+  /** Steps aside without ending anything: for a scope found open after its job has ended. */
+  abandon(): void {
+    if (innermost === this) innermost = this.#parent;
+  }
+
+  #surviving(results: unknown): ReadonlySet<unknown> {
+    const seen = new Set<unknown>();
+    collect(results, seen);
+    // The common case, a layer that returns all it made, need not look at its properties.
+    if (this.owned.every((t) => seen.has(t) || t.holding.endedBy !== null)) return seen;
+    for (const holder of this.holders) collectProperties(holder, seen);
+    return seen;
+  }
+
+  #rejectOrder(): never {
+    this.#isOpen = false;
+    throw new LifetimeError({
+      op: this.#name,
+      expected: "scopes to close in the reverse order of opening, in the job that opened them",
+      actual: "one held across an await, or closed out of order",
+      hint: "await first, then open the scope: scope(() => { ... }) around the synchronous part",
+    });
+  }
+}
+
+/** Puts everything reachable from `value` through arrays, maps, sets and own enumerable fields into `seen`. */
+function collect(value: unknown, seen: Set<unknown>): void {
+  if (typeof value !== "object" || value === null || seen.has(value)) return;
+  seen.add(value);
+  // A tensor is told by its holding and not by its class, whose file imports this one.
+  if (ArrayBuffer.isView(value) || ("holding" in value && value.holding instanceof Holding)) return;
+  if (value instanceof Map) for (const entry of value) collect(entry, seen);
+  else if (value instanceof Set) for (const item of value) collect(item, seen);
+  else collectProperties(value, seen);
+}
+
+function collectProperties(holder: object, seen: Set<unknown>): void {
+  for (const value of Object.values(holder)) collect(value, seen);
+}
+
+/** Bytes that may pile up above the low-water mark before the loop stops for the collector's callbacks. */
+const slackBytes = 256 * 2 ** 20;
+let lowWater = 0;
+
+/**
+ * Awaited by everything that awaits anyway (the loader's next, data, item, array). Finalizers run only between macrotasks, which
+ * a loop of awaits on resolved promises never reaches: so when much has piled up, hop to the macrotask queue once.
+ */
+export async function hopIfNeeded(): Promise<void> {
+  const live = liveBytes.total;
+  if (live <= Math.max(1.5 * lowWater, lowWater + slackBytes)) {
+    lowWater = Math.min(lowWater, live);
+    return;
+  }
+  await nextMacrotask();
+  lowWater = liveBytes.total;
+}
+
+function nextMacrotask(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") {
+      setImmediate(resolve);
+      return;
+    }
+    // Not setTimeout, which pages clamp to 4 ms.
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}

@@ -1,0 +1,180 @@
+/**
+ * A tensor: a shape over device memory, with its gradient and its place in the graph. It has no maths: the functions in
+ * `ops/` are the truth, and `ops/methods.ts` hangs them on the prototype.
+ */
+import type { Backend, Device, Operand } from "../backend/backend.ts";
+import { bytesPerElement, type DType, isFloating, type TypedArray } from "../core/dtype.ts";
+import { AutogradError, DTypeError, LifetimeError } from "../core/errors.ts";
+import { formatShape, type Shape, sizeOf } from "../core/shape.ts";
+import { catchInNet, Holding, hopIfNeeded, own } from "./lifetime.ts";
+import { Storage } from "./storage.ts";
+
+export interface TensorParts {
+  readonly storage: Storage;
+  /** First element inside the storage; views start later. */
+  readonly offset: number;
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** Who ends a handle: the innermost scope (or the collector at top level), or only the collector. */
+export type Owner = "scope" | "nobody";
+
+export class Tensor {
+  /** Sizes of the axes; axis 1 holds the channels (N, C, ...). */
+  readonly shape: Shape;
+  /** The accumulated gradient of a leaf, or null before the first backward. Shape and dtype of the tensor. */
+  grad: Tensor | null = null;
+  /** @internal What this handle keeps alive; replaced only by `Tensor.adopt`. */
+  holding: Holding;
+  /** @internal */
+  offset: number;
+  #dtype: DType;
+  #requiresGrad = false;
+
+  /** @internal Takes over one reference to `parts.storage`. */
+  constructor(parts: TensorParts, owner: Owner = "scope") {
+    this.shape = parts.shape;
+    this.offset = parts.offset;
+    this.#dtype = parts.dtype;
+    this.holding = new Holding(parts.storage);
+    if (owner === "scope") own(this);
+    else this.keep();
+  }
+
+  get dtype(): DType {
+    return this.#dtype;
+  }
+
+  get device(): Device {
+    return this.holding.storage.backend.device;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** True when backward will reach this tensor: a leaf that asked for it, or a result of one. */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad || this.holding.node !== null;
+  }
+
+  /** Throws DTypeError for integers, AutogradError when set to false on a result. */
+  set requiresGrad(flag: boolean) {
+    if (typeof flag !== "boolean")
+      throw new TypeError(`requiresGrad: expected true or false, got ${flag}`);
+    if (flag && !isFloating(this.dtype)) {
+      throw new DTypeError({
+        op: "requiresGrad",
+        expected: "a floating tensor",
+        actual: this.dtype,
+        hint: 'convert it with to("float32")',
+      });
+    }
+    if (!flag && this.holding.node !== null) {
+      throw new AutogradError({
+        op: "requiresGrad",
+        expected: "a leaf tensor",
+        actual: `the result of ${this.holding.node.op}`,
+        hint: "use detach() for a tensor without history",
+      });
+    }
+    this.#requiresGrad = flag;
+  }
+
+  /** The values at the time of the call as an ordinary, unshared typed array; `bool` as bytes 0 and 1. */
+  async data(): Promise<TypedArray> {
+    // Read first: a step taken while this waits must not change what was asked for.
+    const values = await this.holding.storage.backend.read(operandOf(this));
+    await hopIfNeeded();
+    return values;
+  }
+
+  /** As `data()`, at once. Throws DeviceError on a device that only reads asynchronously. */
+  dataSync(): TypedArray {
+    return this.holding.storage.backend.readSync(operandOf(this));
+  }
+
+  /**
+   * Takes this handle out of every scope: it lives until `dispose()` or until the program drops it.
+   * Needed where a scope cannot see who holds it: `#private` fields, closures, file-level variables.
+   */
+  keep(): this {
+    operandOf(this);
+    if (this.holding.isKept) return this;
+    this.holding.isKept = true;
+    catchInNet(this);
+    return this;
+  }
+
+  /** Ends this handle now. Views and saved graphs of it stay valid. Calling it twice does nothing. */
+  dispose(): void {
+    this.holding.end("dispose()");
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal Moves this tensor onto other memory of the same shape, keeping its identity (module.to, optimizers). */
+  adopt(storage: Storage, dtype: DType): void {
+    this.holding.replaceStorage(storage);
+    this.offset = 0;
+    this.#dtype = dtype;
+  }
+}
+
+/** The tensor's memory as kernels take it. Throws LifetimeError when the handle has ended. */
+export function operandOf(t: Tensor): Operand {
+  const { storage, endedBy } = t.holding;
+  if (endedBy !== null) {
+    throw new LifetimeError({
+      op: "tensor",
+      expected: "a live tensor",
+      actual: `one of shape ${formatShape(t.shape)} whose memory was given back by ${endedBy}`,
+      hint:
+        "a module call ends what its forward made, except its outputs and what modules hold in own properties; " +
+        "call keep() on a tensor that must outlive it",
+    });
+  }
+  return { handle: storage.handle, offset: t.offset, length: sizeOf(t.shape), dtype: t.dtype };
+}
+
+/** Throws DTypeError unless tensors of `dtype` can live on the device. */
+export function checkSupported(op: string, backend: Backend, dtype: DType): void {
+  if (backend.dtypes.includes(dtype)) return;
+  throw new DTypeError({
+    op,
+    expected: `one of ${backend.dtypes.join(", ")} on the ${backend.device} device`,
+    actual: JSON.stringify(dtype),
+    ...(dtype === "float64" ? { hint: 'float64 lives on device: "reference"' } : {}),
+  });
+}
+
+/** An uninitialised tensor for a kernel to write. */
+export function allocate(
+  backend: Backend,
+  shape: Shape,
+  dtype: DType,
+  owner: Owner = "scope",
+): Tensor {
+  const storage = new Storage(backend, sizeOf(shape) * bytesPerElement(dtype));
+  return new Tensor({ storage, offset: 0, shape, dtype }, owner);
+}
+
+/** Another handle on the same memory; `offset` counts elements from the start of `base`. */
+export function viewOf(base: Tensor, shape: Shape, offset = 0): Tensor {
+  operandOf(base);
+  const { storage } = base.holding;
+  return new Tensor({
+    storage: storage.retain(),
+    offset: base.offset + offset,
+    shape,
+    dtype: base.dtype,
+  });
+}
+
+export function backendFor(t: Tensor): Backend {
+  return t.holding.storage.backend;
+}

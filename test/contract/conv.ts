@@ -1,0 +1,240 @@
+import type { Conv2dLayout } from "../../src/backend/backend.ts";
+import { Generator } from "../../src/core/random.ts";
+import { expectLikeReference, input, type KernelCase, output } from "../support/kernel-case.ts";
+import { distinct } from "../support/random.ts";
+import type { Claim } from "./backend.ts";
+
+/** conv2d and its two gradients. */
+export function convContract(claim: Claim): void {
+  for (const [name, makeCase] of [
+    ["conv2d", convCase],
+    ["conv2dGradInput", convGradInputCase],
+    ["conv2dGradWeight", convGradWeightCase],
+  ] as const) {
+    claim(`${name}: stride, padding, dilation and groups drawn at random`, (backend) =>
+      expectLikeReference(
+        backend,
+        drawnLayouts.map((layout) => makeCase(layout)),
+        [0, 1],
+      ),
+    );
+    claim(`${name}: hard corners`, (backend) =>
+      expectLikeReference(
+        backend,
+        hardLayouts.map((layout) => makeCase(layout)),
+      ),
+    );
+    claim(`${name}: odd channel counts across blocks and vectors`, (backend) =>
+      expectLikeReference(
+        backend,
+        channelLayouts.map((layout) => makeCase(layout)),
+        [0, 3],
+      ),
+    );
+  }
+
+  claim("conv2d: without a bias", (backend) =>
+    expectLikeReference(
+      backend,
+      hardLayouts.map((layout) => convCase(layout, { hasBias: false })),
+      [0],
+    ),
+  );
+}
+
+/** Height and width given alike unless told otherwise; the output size follows. */
+export type ConvSketch = Partial<Omit<Conv2dLayout, "outH" | "outW">>;
+
+/** Completes a layout: one image, one channel, a 1x1 kernel, stride 1 where nothing is said. */
+export function convLayout(sketch: ConvSketch): Conv2dLayout {
+  const layout = {
+    N: 1,
+    C: 1,
+    H: 1,
+    W: 1,
+    K: 1,
+    kernelH: 1,
+    kernelW: 1,
+    strideH: 1,
+    strideW: 1,
+    paddingH: 0,
+    paddingW: 0,
+    dilationH: 1,
+    dilationW: 1,
+    groups: 1,
+    ...sketch,
+  };
+  const spanH = layout.dilationH * (layout.kernelH - 1) + 1;
+  const spanW = layout.dilationW * (layout.kernelW - 1) + 1;
+  return {
+    ...layout,
+    outH: Math.floor((layout.H + 2 * layout.paddingH - spanH) / layout.strideH) + 1,
+    outW: Math.floor((layout.W + 2 * layout.paddingW - spanW) / layout.strideW) + 1,
+  };
+}
+
+/** A square kernel with equal strides, paddings and dilations on both axes. */
+export function square(
+  kernel: number,
+  {
+    stride = 1,
+    padding = 0,
+    dilation = 1,
+  }: { stride?: number; padding?: number; dilation?: number } = {},
+): ConvSketch {
+  return {
+    kernelH: kernel,
+    kernelW: kernel,
+    strideH: stride,
+    strideW: stride,
+    paddingH: padding,
+    paddingW: padding,
+    dilationH: dilation,
+    dilationW: dilation,
+  };
+}
+
+const hardLayouts: readonly Conv2dLayout[] = [
+  // A kernel bigger than the image, which padding makes room for.
+  { C: 2, K: 3, H: 2, W: 3, ...square(5, { padding: 2 }) },
+  { C: 2, K: 2, H: 1, W: 1, ...square(3, { padding: 1 }) },
+  // Strides that leave rows and columns at the end unread: their gradient is 0.
+  { C: 2, K: 3, H: 8, W: 10, ...square(3, { stride: 2 }) },
+  { C: 2, K: 3, H: 9, W: 9, ...square(2, { stride: 3 }) },
+  { C: 3, K: 4, H: 7, W: 8, ...square(1, { stride: 2 }) },
+  // Strides beyond the kernel skip elements altogether, also under padding.
+  { C: 2, K: 2, H: 9, W: 11, ...square(2, { stride: 4, padding: 1 }) },
+  { C: 3, K: 3, H: 6, W: 6, ...square(1, { stride: 2, padding: 1 }) },
+  // Outputs that see nothing but padding.
+  { C: 1, K: 2, H: 3, W: 3, ...square(1, { padding: 2 }) },
+  { C: 2, K: 2, H: 4, W: 4, ...square(2, { padding: 2, dilation: 2 }) },
+  // Everything different on the two axes.
+  {
+    N: 2,
+    C: 4,
+    K: 6,
+    H: 9,
+    W: 13,
+    groups: 2,
+    kernelH: 3,
+    kernelW: 2,
+    strideH: 2,
+    strideW: 1,
+    paddingH: 1,
+    paddingW: 2,
+    dilationH: 1,
+    dilationW: 3,
+  },
+  { N: 2, C: 2, K: 2, H: 5, W: 17, kernelH: 1, kernelW: 7, paddingW: 3 },
+  { N: 2, C: 2, K: 2, H: 17, W: 5, kernelH: 7, kernelW: 1, paddingH: 3 },
+  // Depthwise, with one and with two outputs per channel.
+  { N: 2, C: 5, K: 5, H: 7, W: 7, groups: 5, ...square(3, { padding: 1 }) },
+  { N: 2, C: 3, K: 6, H: 8, W: 5, groups: 3, ...square(3, { stride: 2, padding: 1 }) },
+  // The first layer of a ResNet, the 3x3 and the 1x1 of its blocks, in small.
+  { C: 3, K: 8, H: 23, W: 23, ...square(7, { stride: 2, padding: 3 }) },
+  { N: 3, C: 8, K: 8, H: 14, W: 14, ...square(3, { padding: 1 }) },
+  { N: 3, C: 8, K: 16, H: 7, W: 7, ...square(1) },
+  { N: 2, C: 8, K: 12, H: 14, W: 14, ...square(1, { stride: 2 }) },
+].map(convLayout);
+
+const channelLayouts: readonly Conv2dLayout[] = [1, 3, 5, 8, 17].flatMap((C) =>
+  [1, 4, 7, 9, 16].map((K) =>
+    convLayout({ N: 2, C, K, H: 6, W: 5, ...square(((C + K) % 2) * 2 + 1, { padding: 1 }) }),
+  ),
+);
+
+const drawnLayouts: readonly Conv2dLayout[] = drawLayouts(60);
+
+function drawLayouts(count: number): Conv2dLayout[] {
+  const generator = new Generator(2025);
+  const pick = <T>(choices: readonly T[]) =>
+    choices[Math.floor(generator.uniform() * choices.length)];
+  const layouts: Conv2dLayout[] = [];
+  while (layouts.length < count) {
+    const [groups, groupC, groupK] = [pick([1, 1, 2, 3]), pick([1, 2, 3, 5]), pick([1, 2, 4, 5])];
+    const layout = convLayout({
+      N: pick([1, 2, 3]),
+      C: groups * groupC,
+      K: groups * groupK,
+      H: 1 + Math.floor(generator.uniform() * 13),
+      W: 1 + Math.floor(generator.uniform() * 13),
+      kernelH: pick([1, 2, 3, 5]),
+      kernelW: pick([1, 2, 3, 5]),
+      strideH: pick([1, 2]),
+      strideW: pick([1, 2]),
+      paddingH: pick([0, 1, 2]),
+      paddingW: pick([0, 1, 2]),
+      dilationH: pick([1, 2]),
+      dilationW: pick([1, 2]),
+      groups,
+    });
+    if (layout.outH > 0 && layout.outW > 0) layouts.push(layout);
+  }
+  return layouts;
+}
+
+function sizes(layout: Conv2dLayout) {
+  const { N, C, H, W, K, kernelH, kernelW, groups, outH, outW } = layout;
+  return {
+    x: N * C * H * W,
+    weight: ((K * C) / groups) * kernelH * kernelW,
+    y: N * K * outH * outW,
+  };
+}
+
+function convCase(layout: Conv2dLayout, { hasBias = true } = {}): KernelCase {
+  const { x, weight, y } = sizes(layout);
+  return {
+    label: `conv2d ${JSON.stringify(layout)}`,
+    products: (layout.C / layout.groups) * layout.kernelH * layout.kernelW,
+    given: {
+      x: input(distinct(x, { seed: 1 })),
+      weight: input(distinct(weight, { seed: 2 })),
+      bias: input(distinct(layout.K, { seed: 3 })),
+      y: output(y),
+    },
+    run: (backend, o) => backend.conv2d(o.x, o.weight, hasBias ? o.bias : null, o.y, layout),
+  };
+}
+
+function convGradInputCase(layout: Conv2dLayout): KernelCase {
+  const { x, weight, y } = sizes(layout);
+  return {
+    label: `conv2dGradInput ${JSON.stringify(layout)}`,
+    products: (layout.K / layout.groups) * layout.kernelH * layout.kernelW,
+    given: {
+      dy: input(distinct(y, { seed: 4 })),
+      weight: input(distinct(weight, { seed: 2 })),
+      dx: output(x),
+    },
+    run: (backend, o) => backend.conv2dGradInput(o.dy, o.weight, o.dx, layout),
+  };
+}
+
+function convGradWeightCase(layout: Conv2dLayout): KernelCase {
+  const { x, weight, y } = sizes(layout);
+  return {
+    label: `conv2dGradWeight ${JSON.stringify(layout)}`,
+    products: layout.N * layout.outH * layout.outW,
+    given: {
+      dy: input(distinct(y, { seed: 4 })),
+      x: input(distinct(x, { seed: 1 })),
+      dWeight: output(weight),
+    },
+    run: (backend, o) => backend.conv2dGradWeight(o.dy, o.x, o.dWeight, layout),
+  };
+}
+
+/** Images large enough to be spread over threads: many channels, many images, one big image, depthwise, strided. */
+export function largeConvCases(): KernelCase[] {
+  return [
+    { N: 3, C: 32, K: 48, H: 29, W: 27, ...square(3, { padding: 1 }) },
+    { N: 2, C: 3, K: 16, H: 97, W: 101, ...square(7, { stride: 2, padding: 3 }) },
+    { N: 17, C: 64, K: 64, H: 7, W: 7, ...square(1) },
+    { N: 33, C: 16, K: 8, H: 9, W: 9, ...square(3, { padding: 1 }) },
+    { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { padding: 1 }) },
+    { N: 4, C: 32, K: 32, groups: 2, H: 28, W: 28, ...square(3, { stride: 2, padding: 1 }) },
+  ]
+    .map(convLayout)
+    .flatMap((layout) => [convCase(layout), convGradInputCase(layout), convGradWeightCase(layout)]);
+}
