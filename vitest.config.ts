@@ -1,16 +1,16 @@
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
 /** Tests that measure time: they run last and with nothing beside them. */
 const timed = ["test/package.test.ts"];
 
-const shared = {
+const shared: NonNullable<TestProjectInlineConfiguration["test"]> = {
   environment: "node",
   setupFiles: ["test/support/no-console.ts"],
   // Processes, not threads: the wasm backend starts threads of its own, and a crash must not take other files along.
   pool: "forks",
   testTimeout: 30_000,
   hookTimeout: 30_000,
-} as const;
+};
 
 export default defineConfig({
   test: {

@@ -209,9 +209,10 @@ export interface Backend {
   memory(): MemoryReport;
 
   // ---- data movement ---------------------------------------------------------------------------------------------
+  /** On bool any value but 0 is 1. */
   fill(out: Operand, value: number): void;
   copy(x: Operand, out: Operand): void;
-  /** Any pair of dtypes. Float to integer truncates; to bool is `x != 0`. */
+  /** Any pair of dtypes. Float to integer truncates; int32 to uint8 keeps the low byte; to bool is `x != 0`. */
   cast(x: Operand, out: Operand): void;
   /** Transposes, permutations and expansions: out[i...] = x[sum of i * stride]. */
   stridedCopy(x: Operand, out: Operand, layout: StridedLayout): void;
@@ -221,6 +222,7 @@ export interface Backend {
   unary(op: UnaryOp, x: Operand, out: Operand, alpha: number): void;
   /** relu: dy where saved > 0, else 0 (NaN counts as not greater). */
   unaryGrad(op: UnaryGradOp, dy: Operand, saved: Operand, dx: Operand, alpha: number): void;
+  /** int32 wraps in add, sub and mul, truncates in div, and gives 0 for a division by 0. pow is C's: 1 to any power is 1. */
   binary(op: BinaryOp, a: Operand, b: Operand, out: Operand, layout: BroadcastLayout): void;
   compare(op: CompareOp, a: Operand, b: Operand, out: Operand, layout: BroadcastLayout): void;
   /** sum += x, element by element: gradient accumulation. */
@@ -254,7 +256,7 @@ export interface Backend {
   conv2dGradWeight(dy: Operand, x: Operand, dWeight: Operand, layout: Conv2dLayout): void;
 
   // ---- pooling ---------------------------------------------------------------------------------------------------
-  /** indices (like y, int32): position of the maximum inside its plane, h * W + w. Padding never wins; the first of equals; NaN wins. */
+  /** indices (like y, int32): position of the maximum inside its plane, h * W + w. Padding never wins; the first of equals; NaN wins, the first of several. */
   maxPool2d(x: Operand, y: Operand, indices: Operand, layout: Pool2dLayout): void;
   /** Overlapping windows add up. */
   maxPool2dGrad(dy: Operand, indices: Operand, dx: Operand, layout: Pool2dLayout): void;

@@ -77,10 +77,9 @@ export async function mnist(
   folder: string,
   options: MnistOptions = {},
 ): Promise<{ readonly train: MnistDataset; readonly test: MnistDataset }> {
-  const [train, test] = await Promise.all([
-    readPart(folder, "train", options),
-    readPart(folder, "t10k", options),
-  ]);
+  // One after the other, so that of several missing files the same one is named every time.
+  const train = await readPart(folder, "train", options);
+  const test = await readPart(folder, "t10k", options);
   return { train, test };
 }
 
@@ -89,10 +88,8 @@ async function readPart(
   part: "train" | "t10k",
   options: MnistOptions,
 ): Promise<MnistDataset> {
-  const [images, labels] = await Promise.all([
-    readIdx(folder, `${part}-images`, 3),
-    readIdx(folder, `${part}-labels`, 1),
-  ]);
+  const images = await readIdx(folder, `${part}-images`, 3);
+  const labels = await readIdx(folder, `${part}-labels`, 1);
   const [count, rows, columns] = images.shape;
   if (labels.data.length !== count) {
     throw new DataError({

@@ -161,9 +161,11 @@ abstract class BatchNorm extends Module {
 
   override extraRepr(): string {
     const { eps, momentum, affine, trackRunningStats } = this;
-    const isWithoutBias = affine && this.bias === null;
-    const options = { eps, momentum, affine, track_running_stats: trackRunningStats };
-    return formatPython([this.numFeatures], isWithoutBias ? { ...options, bias: false } : options);
+    // PyTorch names the bias only since it can be left out; here it is named when it is.
+    const bias = affine && this.bias === null ? { bias: false } : {};
+    return formatPython([this.numFeatures], {
+      ...{ eps, momentum, affine, ...bias, track_running_stats: trackRunningStats },
+    });
   }
 
   #checkRank(x: Tensor): void {

@@ -228,8 +228,8 @@ function convGradWeightCase(layout: Conv2dLayout): KernelCase {
 /** Images large enough to be spread over threads: many channels, many images, one big image, depthwise, strided. */
 export function largeConvCases(): KernelCase[] {
   return [
-    { N: 3, C: 32, K: 48, H: 29, W: 27, ...square(3, { padding: 1 }) },
-    { N: 2, C: 3, K: 16, H: 97, W: 101, ...square(7, { stride: 2, padding: 3 }) },
+    { N: 3, C: 24, K: 20, H: 19, W: 21, ...square(3, { padding: 1 }) },
+    { N: 2, C: 3, K: 16, H: 53, W: 51, ...square(7, { stride: 2, padding: 3 }) },
     { N: 17, C: 64, K: 64, H: 7, W: 7, ...square(1) },
     { N: 33, C: 16, K: 8, H: 9, W: 9, ...square(3, { padding: 1 }) },
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { padding: 1 }) },

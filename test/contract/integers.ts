@@ -30,7 +30,11 @@ export function integerContract(claim: Claim): void {
     expectLikeReference(
       backend,
       (["add", "sub", "mul"] as const).map((op) =>
-        pairCase(op, [2147483647, -2147483648, 1_000_003, -70_000, 5], [1, 1, 70_001, 70_000, -7]),
+        pairCase(
+          op,
+          [2147483647, -2147483648, 1_000_003, 2147483647, 5],
+          [1, 1, 70_001, 2147483647, -7],
+        ),
       ),
     ),
   );

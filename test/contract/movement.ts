@@ -9,19 +9,28 @@ import type { Claim } from "./backend.ts";
 /** fill, copy, cast and stridedCopy. */
 export function movementContract(claim: Claim): void {
   claim("fill: sets every element and no other", (backend) =>
-    expectLikeReference(backend, combine(typesOf(backend), lengths, fillCase)),
+    expectLikeReference(
+      backend,
+      combine(typesOf(backend), lengths, (dtype, length) => fillCase(dtype, length, 1)),
+    ),
   );
 
   claim("fill: takes fractions, infinities and NaN", (backend) =>
     expectLikeReference(
       backend,
-      [0.1, -2.75, 0, Infinity, -Infinity, Number.NaN].map((value) => ({
-        label: `fill with ${value}`,
-        isExact: true,
-        given: { out: output(9) },
-        run: (b, o) => b.fill(o.out, value),
-      })),
+      [0.1, -2.75, 0, Infinity, -Infinity, Number.NaN].map((value) =>
+        fillCase("float32", 9, value),
+      ),
     ),
+  );
+
+  claim("fill: bool is 0 or 1, integers are taken as they are", (backend) =>
+    expectLikeReference(backend, [
+      fillCase("bool", 9, 5),
+      fillCase("bool", 9, 0),
+      fillCase("uint8", 9, 200),
+      fillCase("int32", 9, -2147483648),
+    ]),
   );
 
   claim("copy: all types, all lengths", (backend) =>
@@ -128,12 +137,12 @@ export function combine<A, B, R>(as: Iterable<A>, bs: readonly B[], make: (a: A,
   return [...as].flatMap((a) => bs.map((b) => make(a, b)));
 }
 
-function fillCase(dtype: DType, length: number): KernelCase {
+function fillCase(dtype: DType, length: number, value: number): KernelCase {
   return {
-    label: `fill ${length} of ${dtype}`,
+    label: `fill ${length} of ${dtype} with ${value}`,
     isExact: true,
     given: { out: output(length, dtype) },
-    run: (backend, o) => backend.fill(o.out, 1),
+    run: (backend, o) => backend.fill(o.out, value),
   };
 }
 
@@ -200,7 +209,7 @@ export function largeMovementCases(): KernelCase[] {
   return [
     ...combine(types, types, (from, to) => castCase(from, to, valuesOf(from, length))),
     ...types.flatMap((dtype) => [
-      fillCase(dtype, longLength),
+      fillCase(dtype, longLength, 1),
       copyCase(dtype, longLength),
       permuteCase(dtype, [241, 503], [1, 0]),
       permuteCase(dtype, [8, 37, 21, 29], [0, 2, 3, 1]),

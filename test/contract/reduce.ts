@@ -124,10 +124,10 @@ function argmaxCase(x: ArrayLike<number>, layout: AxisLayout): KernelCase {
 }
 
 const longLines: readonly AxisLayout[] = [
-  { outer: 1, length: 1_000_003, inner: 1 },
-  { outer: 1003, length: 601, inner: 1 },
-  { outer: 1, length: 2003, inner: 301 },
-  { outer: 17, length: 211, inner: 171 },
+  { outer: 1, length: 300_007, inner: 1 },
+  { outer: 301, length: 601, inner: 1 },
+  { outer: 1, length: 1003, inner: 301 },
+  { outer: 17, length: 111, inner: 71 },
 ];
 
 /** Operands long enough to be spread over threads: one long line, many lines, rows and columns. */

@@ -70,6 +70,18 @@ describe("elementwise", () => {
     expectValues(out, 1, 1, 1, Number.NaN);
   });
 
+  test("int32 products wrap without losing low bits", async () => {
+    const given = {
+      a: ints(2147483647, 65536, -3),
+      b: ints(2147483647, 65537, 5),
+      out: output(3, "int32"),
+    };
+    const { out } = await resultsOf(given, (backend, o) =>
+      backend.binary("mul", o.a, o.b, o.out, { shape: [3], aStrides: [1], bStrides: [1] }),
+    );
+    expectValues(out, 1, 65536, -15);
+  });
+
   test("binary broadcasts by strides", async () => {
     const layout = { shape: [2, 3], aStrides: [3, 1], bStrides: [1, 0] };
     const { out } = await resultsOf(

@@ -1,4 +1,4 @@
-/** The claims of the article that the project began from, with what is true of them today. The row of docs/batch-norm.md is the number. */
+/** The claims of the article that the project began from, B1 to B18 in its order, with what is true of them today. */
 import { describe, expect, test } from "vitest";
 import { nn, noGrad, optim, type Tensor, tensor } from "../../src/index.ts";
 import { expectClose, expectSameBytes, tolerance } from "../support/close.ts";

@@ -1,10 +1,11 @@
 import { hashUniform } from "../../core/random.ts";
 import type { Backend, BinaryOp, CompareOp, UnaryGradOp, UnaryOp } from "../backend.ts";
 import type { View } from "./memory.ts";
+import { source } from "./movement.ts";
 
 type ElementwiseKernels = Pick<
   Backend,
-  "cast" | "stridedCopy" | "unary" | "unaryGrad" | "binary" | "compare" | "addInto" | "dropout"
+  "unary" | "unaryGrad" | "binary" | "compare" | "addInto" | "dropout"
 >;
 
 const unaryFormulas: Readonly<Record<UnaryOp, (x: number, alpha: number) => number>> = {
@@ -54,29 +55,9 @@ function power(a: number, b: number): number {
   return a ** b;
 }
 
-/** Where output element `flat` of a strided layout comes from: its coordinates, last axis fastest, times the strides. */
-function source(flat: number, shape: readonly number[], strides: readonly number[]): number {
-  let position = 0;
-  let rest = flat;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    position += (rest % shape[axis]) * strides[axis];
-    rest = Math.floor(rest / shape[axis]);
-  }
-  return position;
-}
-
 /** Element by element, with every number in double precision until it is stored. */
 export function elementwiseKernels(view: View): ElementwiseKernels {
   return {
-    cast(x, out) {
-      const [xs, outs] = [view(x), view(out)];
-      const toBool = out.dtype === "bool";
-      for (let i = 0; i < outs.length; i++) outs[i] = toBool ? Number(xs[i] !== 0) : xs[i];
-    },
-    stridedCopy(x, out, { shape, strides }) {
-      const [xs, outs] = [view(x), view(out)];
-      for (let i = 0; i < outs.length; i++) outs[i] = xs[source(i, shape, strides)];
-    },
     unary(op, x, out, alpha) {
       const [xs, outs, formula] = [view(x), view(out), unaryFormulas[op]];
       for (let i = 0; i < outs.length; i++) outs[i] = formula(xs[i], alpha);
@@ -86,7 +67,10 @@ export function elementwiseKernels(view: View): ElementwiseKernels {
       for (let i = 0; i < dxs.length; i++) dxs[i] = formula(dys[i], saveds[i], alpha);
     },
     binary(op, a, b, out, { shape, aStrides, bStrides }) {
-      const [lefts, rights, outs, formula] = [view(a), view(b), view(out), binaryFormulas[op]];
+      const [lefts, rights, outs] = [view(a), view(b), view(out)];
+      // A product of two int32 may need more than the 53 bits of a double before it wraps.
+      const isWrapping = op === "mul" && out.dtype === "int32";
+      const formula = isWrapping ? Math.imul : binaryFormulas[op];
       for (let i = 0; i < outs.length; i++) {
         outs[i] = formula(lefts[source(i, shape, aStrides)], rights[source(i, shape, bStrides)]);
       }

@@ -5,6 +5,7 @@ import { elementwiseKernels } from "./elementwise.ts";
 import { indexingKernels } from "./indexing.ts";
 import { matmulKernels } from "./matmul.ts";
 import { createMemory } from "./memory.ts";
+import { movementKernels } from "./movement.ts";
 import { optimizerKernels } from "./optimizer.ts";
 import { poolKernels } from "./pool.ts";
 import { reduceKernels } from "./reduce.ts";
@@ -22,6 +23,7 @@ export function createReferenceBackend(): Backend {
     statisticsDType: "float64",
     readsSynchronously: true,
     ...methods,
+    ...movementKernels(view),
     ...elementwiseKernels(view),
     ...reduceKernels(view),
     ...softmaxKernels(view),

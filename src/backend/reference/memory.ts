@@ -5,10 +5,7 @@ import type { Backend, Operand } from "../backend.ts";
 /** The elements an operand stands for: a window on its allocation, not a copy. Kernels name it in the plural: `x`, `xs`. */
 export type View = (operand: Operand) => TypedArray;
 
-type MemoryMethods = Pick<
-  Backend,
-  "alloc" | "free" | "write" | "read" | "readSync" | "memory" | "fill" | "copy"
->;
+type MemoryMethods = Pick<Backend, "alloc" | "free" | "write" | "read" | "readSync" | "memory">;
 
 const notes = [
   "The reference backend: plain loops in double precision, made to be read and to check others, not for speed.",
@@ -54,12 +51,6 @@ export function createMemory(): { readonly view: View; readonly methods: MemoryM
     read: async (x) => view(x).slice(),
     readSync: (x) => view(x).slice(),
     memory: () => ({ liveBytes, peakBytes, threads: 1, notes }),
-    fill(out, value) {
-      view(out).fill(value);
-    },
-    copy(x, out) {
-      view(out).set(view(x));
-    },
   };
   return { view, methods };
 }

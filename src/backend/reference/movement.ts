@@ -1,0 +1,36 @@
+import type { Backend } from "../backend.ts";
+import type { View } from "./memory.ts";
+
+/** Moving elements: to their place, and to another type. Storing in a typed array does the rounding and the wrapping. */
+export function movementKernels(
+  view: View,
+): Pick<Backend, "fill" | "copy" | "cast" | "stridedCopy"> {
+  return {
+    fill(out, value) {
+      view(out).fill(out.dtype === "bool" ? Number(value !== 0) : value);
+    },
+    copy(x, out) {
+      view(out).set(view(x));
+    },
+    cast(x, out) {
+      const [xs, outs] = [view(x), view(out)];
+      const toBool = out.dtype === "bool";
+      for (let i = 0; i < outs.length; i++) outs[i] = toBool ? Number(xs[i] !== 0) : xs[i];
+    },
+    stridedCopy(x, out, { shape, strides }) {
+      const [xs, outs] = [view(x), view(out)];
+      for (let i = 0; i < outs.length; i++) outs[i] = xs[source(i, shape, strides)];
+    },
+  };
+}
+
+/** Where output element `flat` of a strided layout comes from: its coordinates, last axis fastest, times the strides. */
+export function source(flat: number, shape: readonly number[], strides: readonly number[]): number {
+  let position = 0;
+  let rest = flat;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    position += (rest % shape[axis]) * strides[axis];
+    rest = Math.floor(rest / shape[axis]);
+  }
+  return position;
+}
