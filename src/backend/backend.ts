@@ -130,7 +130,7 @@ export interface RunningUpdate {
   readonly batches: number;
   /**
    * Null lets non-finite statistics through, as PyTorch does. Otherwise (3) int32: [batches skipped so far, channel and
-   * `batches` of the first one], [0, -1, 0] before any. When a mean or variance of any channel is not finite the kernel writes
+   * `batches` of the first one], [0, -1, 0] before any. When a mean or unbiased variance of any channel is not finite in the buffers' dtype the kernel writes
    * neither running buffer, adds 1 to skipped[0], and fills the other two if this is the first. On a GPU that is a select in the
    * kernel: nobody waits for the answer.
    */

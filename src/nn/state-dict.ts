@@ -69,9 +69,13 @@ function editDistance(a: string, b: string): number {
 
 /** The candidate nearest to `key`, if one is near enough to be what was meant. */
 export function nearestKey(key: string, candidates: Iterable<string>): string | null {
+  const places = [...candidates];
+  // A wrapper's prefix in front ("module.") is the commonest difference, and can be most of a short key.
+  const wrapped = places.find((candidate) => key.endsWith(`.${candidate}`));
+  if (wrapped !== undefined) return wrapped;
   let best: string | null = null;
   let least = Math.ceil(key.length / 2);
-  for (const candidate of candidates) {
+  for (const candidate of places) {
     const distance = editDistance(key, candidate);
     if (distance >= least) continue;
     least = distance;

@@ -45,6 +45,15 @@ describe.each(placements)("$dtype on $device", (place) => {
     expect(Array.from(read(y).slice(0, 3), Number.isNaN)).toEqual([false, true, true]);
   });
 
+  test("skip judges the statistics as the buffers would store them", () => {
+    const bn = layer({ onNonFinite: "skip" });
+    const huge = good[0].with(1, 1e25).with(4, -1e25);
+    const isFloat64 = place.dtype === "float64";
+    feed(bn, huge);
+    expect(bn.skippedBatches?.firstChannel).toBe(isFloat64 ? undefined : 1);
+    expect(Array.from(read(bn.runningVar)).every(Number.isFinite)).toBe(true);
+  });
+
   test("skip goes on with the next batch as if the bad one had not been", () => {
     const [bn, clean] = ["skip", "propagate"].map((onNonFinite) =>
       layer({ onNonFinite: onNonFinite as nn.OnNonFinite }),

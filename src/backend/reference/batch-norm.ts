@@ -78,8 +78,11 @@ type Observed = Record<"means" | "variances", ArrayLike<number>> & { readonly n:
 function moveRunning(view: View, { means, variances, n }: Observed, update: RunningUpdate): void {
   const [runningMeans, runningVars] = [view(update.runningMean), view(update.runningVar)];
   const skipped = update.skipped && view(update.skipped);
-  const isBad = (_: number, c: number) =>
-    !Number.isFinite(means[c]) || !Number.isFinite(variances[c]);
+  const unbias = n / (n - 1);
+  // As the buffers would hold them: a variance of 1e50 is finite here and not in float32.
+  const stored = (v: number) => (runningVars instanceof Float32Array ? Math.fround(v) : v);
+  const isBad = (mean: number, c: number) =>
+    !Number.isFinite(stored(mean)) || !Number.isFinite(stored(variances[c] * unbias));
   const badChannel = Array.from(means).findIndex(isBad);
   if (skipped && badChannel >= 0) {
     if (skipped[0] === 0) skipped.set([badChannel, update.batches], 1);
@@ -88,8 +91,7 @@ function moveRunning(view: View, { means, variances, n }: Observed, update: Runn
   }
   const f = update.momentum ?? 1 / (update.batches - (skipped ? skipped[0] : 0));
   for (let c = 0; c < means.length; c++) {
-    const unbiasedVariance = (variances[c] * n) / (n - 1);
     runningMeans[c] = (1 - f) * runningMeans[c] + f * means[c];
-    runningVars[c] = (1 - f) * runningVars[c] + f * unbiasedVariance;
+    runningVars[c] = (1 - f) * runningVars[c] + f * variances[c] * unbias;
   }
 }

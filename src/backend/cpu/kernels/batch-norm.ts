@@ -168,7 +168,7 @@ export function batchNormUpdate(
   _thread: i32,
 ): void {
   if (skipped !== 0) {
-    const bad = firstNotFinite(mean, variance, C);
+    const bad = firstNotFinite(mean, variance, C, n / (n - 1));
     if (bad >= 0) {
       countSkipped(skipped, bad, <i32>batches);
       return;
@@ -183,11 +183,13 @@ export function batchNormUpdate(
   }
 }
 
-/** The first channel whose mean or variance is NaN or infinite, or -1. */
-function firstNotFinite(mean: usize, variance: usize, C: i32): i32 {
+/** The first channel whose mean or unbiased variance is not finite as a float, which is what the buffers hold; or -1. */
+function firstNotFinite(mean: usize, variance: usize, C: i32, unbias: f64): i32 {
   for (let c = 0; c < C; c++) {
     const at = (<usize>c) << 3;
-    if (!isNumber(load<f64>(mean + at)) || !isNumber(load<f64>(variance + at))) return c;
+    const storedMean = <f32>load<f64>(mean + at);
+    const storedVariance = <f32>(load<f64>(variance + at) * unbias);
+    if (!isNumber(<f64>storedMean) || !isNumber(<f64>storedVariance)) return c;
   }
   return -1;
 }
