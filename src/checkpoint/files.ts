@@ -1,5 +1,6 @@
 /** The only file of this folder that touches the platform, so that importing the package in a page pulls in nothing of Node. */
-import { ArgumentError, CheckpointError } from "../core/errors.ts";
+import { CheckpointError } from "../core/errors.ts";
+import { nodeFiles } from "../core/node-files.ts";
 
 /** One system call reads at most this much; files beyond 2 GiB need several anyway. */
 const pieceBytes = 1 << 28;
@@ -37,10 +38,10 @@ export async function writeFileAtomic(
   pieces: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<void> {
   const op = "checkpoint.write";
-  const { fs, dirname, join, basename } = node(op);
-  const folder = dirname(path);
+  const { fs, path: paths } = node(op);
+  const folder = paths.dirname(path);
   // In the same folder, because only within one file system is a rename atomic.
-  const temporary = join(folder, `.${basename(path)}.${crypto.randomUUID()}.tmp`);
+  const temporary = paths.join(folder, `.${paths.basename(path)}.${crypto.randomUUID()}.tmp`);
   try {
     const file = await fs.open(temporary, "wx");
     try {
@@ -92,15 +93,5 @@ function unreachable(op: string, expected: string, cause: unknown): unknown {
 }
 
 function node(op: string) {
-  const load = globalThis.process?.getBuiltinModule;
-  if (load === undefined) {
-    throw new ArgumentError({
-      op,
-      expected: "Node 20.16 or newer, where there are paths",
-      actual: "a page",
-      ...(op === "checkpoint.read" ? { hint: "give a Uint8Array, an ArrayBuffer or a Blob" } : {}),
-    });
-  }
-  const { dirname, join, basename } = load("node:path");
-  return { fs: load("node:fs/promises"), dirname, join, basename };
+  return nodeFiles(op, "read() also takes bytes: a Uint8Array, an ArrayBuffer or a Blob");
 }

@@ -1,5 +1,6 @@
 /** The only file of this folder that touches the platform, so that importing the package in a page pulls in nothing of Node. */
-import { ArgumentError, DataError } from "../core/errors.ts";
+import { DataError } from "../core/errors.ts";
+import { nodeFiles } from "../core/node-files.ts";
 
 const gzipMagic = [0x1f, 0x8b] as const;
 
@@ -12,11 +13,11 @@ export async function readFirst(
   folder: string,
   names: readonly string[],
 ): Promise<{ readonly path: string; readonly bytes: Uint8Array<ArrayBuffer> }> {
-  const { fs, join } = node(op);
+  const { fs, path: paths } = node(op);
   const present = await listFolder(op, folder);
   const name = names.find((candidate) => present.includes(candidate));
   if (name === undefined) throw missingFile(op, { folder, names, present });
-  const path = join(folder, name);
+  const path = paths.join(folder, name);
   let packed: Uint8Array<ArrayBuffer>;
   try {
     packed = new Uint8Array(await fs.readFile(path));
@@ -97,16 +98,7 @@ function missingFile(
 }
 
 function node(op: string) {
-  const load = globalThis.process?.getBuiltinModule;
-  if (load === undefined) {
-    throw new ArgumentError({
-      op,
-      expected: "Node 20.16 or newer, where there are folders",
-      actual: "a page",
-      hint: "fetch the bytes and give them to a TensorDataset",
-    });
-  }
-  return { fs: load("node:fs/promises"), join: load("node:path").join };
+  return nodeFiles(op, "fetch the bytes and give them to a TensorDataset");
 }
 
 function describe(cause: unknown): string {

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** The user's side of lifetimes: `scope`, and `noGrad` beside it, since both are modes of one synchronous stretch of code. */
 import { LifetimeError } from "../core/errors.ts";
 import { Scope } from "./lifetime.ts";

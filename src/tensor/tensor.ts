@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * A tensor: a shape over device memory, with its gradient and its place in the graph. It has no maths: the functions in
  * `ops/` are the truth, and `ops/methods.ts` hangs them on the prototype.
