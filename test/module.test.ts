@@ -152,6 +152,10 @@ describe("constructors refuse", () => {
     ["Conv2d with an empty kernel", () => new nn.Conv2d(3, 4, 0)],
     ["MaxPool2d with a fractional kernel", () => new nn.MaxPool2d(1.5)],
     ["Dropout with p above 1", () => new nn.Dropout(1.5)],
+    [
+      "BatchNorm with a policy that does not exist",
+      () => new nn.BatchNorm1d(1, JSON.parse('{"onNonFinite":"ignore"}')),
+    ],
     ["SGD without parameters", () => new optim.SGD([])],
     ["SGD with a negative rate", () => new optim.SGD(new nn.Linear(1, 1).parameters(), { lr: -1 })],
     [
@@ -198,6 +202,25 @@ describe("operations refuse", () => {
   ])("%s", (_name, run, message) => {
     expect(run).toThrow(ShapeError);
     expect(run).toThrow(message);
+  });
+
+  test("what is no tensor, naming what it is", () => {
+    const nothing: unknown = undefined;
+    expect(() => Reflect.apply(nn.functional.relu, null, [nothing])).toThrow(
+      "relu: expected a tensor, got undefined",
+    );
+    expect(() => Reflect.apply(tensor([1]).add, tensor([1]), [null])).toThrow(
+      "add: expected a tensor, got null",
+    );
+    expect(() => Reflect.apply(new nn.BatchNorm1d(1), null, ["x"])).toThrow(
+      "BatchNorm1d: expected a tensor, got string",
+    );
+  });
+
+  test("more memory than there is, naming the tensor and the way out", () => {
+    expect(() => tensor([1]).expand([100_000, 100_000])).toThrow(
+      /room for float32 of shape \(100000, 100000\), 40000000000 bytes.*scope/,
+    );
   });
 
   test("a label outside the classes, by position", () => {

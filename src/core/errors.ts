@@ -13,6 +13,7 @@ export class EvenkeelError extends Error {
   readonly op: string;
   readonly expected: string;
   readonly actual: string;
+  readonly hint: string | undefined;
 
   constructor(details: ErrorDetails) {
     const { op, expected, actual, hint, cause } = details;
@@ -23,6 +24,7 @@ export class EvenkeelError extends Error {
     this.op = op;
     this.expected = expected;
     this.actual = actual;
+    this.hint = hint;
     // Set here and not by `new.target.name`, which minifiers shorten.
     this.name = "EvenkeelError";
   }

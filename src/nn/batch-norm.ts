@@ -5,11 +5,13 @@
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { formatShape } from "../core/shape.ts";
 import { batchNorm } from "../ops/batch-norm.ts";
+import { checkTensor } from "../ops/check.ts";
 import { ones, tensor, zeros } from "../tensor/create.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
 import { Module, pathInCall } from "./module.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { describe } from "./slot.ts";
 
 /** What a batch with a mean or variance that is not finite does to the running statistics. */
 export type OnNonFinite = "propagate" | "skip" | "throw";
@@ -39,6 +41,8 @@ export interface SkippedBatches {
   /** Number of the forward call in training, from 1. */
   readonly firstBatch: number;
 }
+
+const policies: readonly OnNonFinite[] = ["propagate", "skip", "throw"];
 
 /** Nothing skipped, in the layout of `RunningUpdate.skipped`. */
 const nothingSkipped = Int32Array.of(0, -1, 0);
@@ -76,10 +80,14 @@ abstract class BatchNorm extends Module {
         actual: String(numFeatures),
       });
     }
-    if (momentum !== null && typeof momentum !== "number") {
-      throw new TypeError(
-        `${this.kind}: expected momentum to be a number or null, got ${momentum}`,
-      );
+    if (momentum !== null) checkNumber(this.kind, "momentum to be a number or null", momentum);
+    checkNumber(this.kind, "eps to be a number", eps);
+    if (!policies.includes(onNonFinite)) {
+      throw new ArgumentError({
+        op: this.kind,
+        expected: `onNonFinite to be one of ${policies.join(", ")}`,
+        actual: String(onNonFinite),
+      });
     }
     this.numFeatures = numFeatures;
     this.eps = eps;
@@ -169,6 +177,7 @@ abstract class BatchNorm extends Module {
   }
 
   #checkRank(x: Tensor): void {
+    checkTensor(this.kind, x);
     const rank = x.shape.length;
     if (this.ranks.includes(rank)) return;
     throw new ShapeError({
@@ -224,6 +233,11 @@ abstract class BatchNorm extends Module {
       { type: "NonFiniteBatchWarning" },
     );
   }
+}
+
+function checkNumber(kind: string, expected: string, value: unknown): void {
+  if (typeof value === "number") return;
+  throw new TypeError(`${kind}: expected ${expected}, got ${describe(value)}`);
 }
 
 function overwrite(t: Tensor, value: number, writer: string): void {

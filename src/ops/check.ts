@@ -2,7 +2,7 @@
 import { type DType, isFloating } from "../core/dtype.ts";
 import { DeviceError, DTypeError, ShapeError } from "../core/errors.ts";
 import { formatShape } from "../core/shape.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 
 /** Throws DeviceError or DTypeError unless all tensors share device and dtype: nothing is promoted or moved silently. */
 export function checkSameKind(op: string, first: Tensor, ...others: readonly Tensor[]): void {
@@ -18,7 +18,14 @@ export function checkSameKind(op: string, first: Tensor, ...others: readonly Ten
   }
 }
 
+/** Throws TypeError for what only a caller without types can pass. */
+export function checkTensor(op: string, x: unknown): asserts x is Tensor {
+  if (x instanceof Tensor) return;
+  throw new TypeError(`${op}: expected a tensor, got ${x === null ? "null" : typeof x}`);
+}
+
 export function checkSameDevice(op: string, first: Tensor, other: Tensor): void {
+  checkTensor(op, other);
   if (other.holding.storage.backend === first.holding.storage.backend) return;
   throw new DeviceError({
     op,
@@ -29,6 +36,7 @@ export function checkSameDevice(op: string, first: Tensor, other: Tensor): void 
 }
 
 export function checkFloating(op: string, x: Tensor): void {
+  checkTensor(op, x);
   if (isFloating(x.dtype)) return;
   throw new DTypeError({
     op,

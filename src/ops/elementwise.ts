@@ -4,7 +4,7 @@ import { DTypeError } from "../core/errors.ts";
 import { type BackwardRule, record } from "../tensor/autograd.ts";
 import { type Saved, save } from "../tensor/saved.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { checkFloating, checkSameKind } from "./check.ts";
+import { checkFloating, checkSameKind, checkTensor } from "./check.ts";
 import * as raw from "./raw.ts";
 
 /** A tensor or a number, which then counts as a tensor of one element of the other operand's kind. */
@@ -15,7 +15,7 @@ function toOperands(op: string, a: Operable, b: Operable): readonly [Tensor, Ten
     throw new TypeError(`${op}: expected at least one tensor, got two numbers`);
   }
   const like = typeof a === "number" ? b : a;
-  if (typeof like === "number") throw new TypeError(`${op}: expected a tensor`);
+  checkTensor(op, like);
   const [x, y] = [a, b].map((v) => (typeof v === "number" ? numberLike(op, v, like) : v));
   checkSameKind(op, x, y);
   if (x.dtype === "bool" || x.dtype === "uint8") {

@@ -5,7 +5,7 @@
  */
 import type { Backend, Device, Operand } from "../backend/backend.ts";
 import { bytesPerElement, type DType, isFloating, type TypedArray } from "../core/dtype.ts";
-import { AutogradError, DTypeError, LifetimeError } from "../core/errors.ts";
+import { AutogradError, DTypeError, LifetimeError, OutOfMemoryError } from "../core/errors.ts";
 import { formatShape, type Shape, sizeOf } from "../core/shape.ts";
 import { catchInNet, Holding, hopIfNeeded, own } from "./lifetime.ts";
 import { Storage } from "./storage.ts";
@@ -160,8 +160,24 @@ export function allocate(
   dtype: DType,
   owner: Owner = "scope",
 ): Tensor {
-  const storage = new Storage(backend, sizeOf(shape) * bytesPerElement(dtype));
+  const storage = storageFor(backend, shape, dtype);
   return new Tensor({ storage, offset: 0, shape, dtype }, owner);
+}
+
+function storageFor(backend: Backend, shape: Shape, dtype: DType): Storage {
+  const bytes = sizeOf(shape) * bytesPerElement(dtype);
+  try {
+    return new Storage(backend, bytes);
+  } catch (error) {
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    // The device knows bytes; what they were for is known here.
+    throw new OutOfMemoryError({
+      op: "tensor",
+      expected: `room for ${dtype} of shape ${formatShape(shape)}, ${bytes} bytes`,
+      actual: error.actual,
+      ...{ bytes, cause: error, hint: error.hint ?? "dispose of tensors that are not needed" },
+    });
+  }
 }
 
 /** Another handle on the same memory; `offset` counts elements from the start of `base`. */
