@@ -27,6 +27,7 @@ const callStack: Module[] = [];
 
 export interface Module {
   /** Calls `forward` in a scope: what it makes ends with the call, except its outputs and what modules hold in properties. */
+  // biome-ignore lint/style/useShorthandFunctionType: a class merges with an interface only
   (...args: Parameters<this["forward"]>): ReturnType<this["forward"]>;
 }
 

@@ -4,7 +4,7 @@ import { LifetimeError } from "../core/errors.ts";
 import { Scope } from "./lifetime.ts";
 
 /** Throws LifetimeError when a function meant to be synchronous returned a promise. */
-export function rejectPromise(op: string, result: unknown): void {
+function rejectPromise(op: string, result: unknown): void {
   if (typeof result !== "object" || result === null || !("then" in result)) return;
   if (result instanceof Promise) result.catch(() => undefined); // this error replaces whatever it ends in
   throw new LifetimeError({
