@@ -14,8 +14,9 @@ import { addressOf, type Machine } from "./machine.ts";
 const mostRows = 256;
 /** Units that sums are cut into where they are large: more would only be more to join. */
 const enoughUnits = 64;
-/** What a unit leaves of each channel. */
+/** What a unit leaves of each channel, and how many elements that should at least stand for. */
 const entryBytes = 32;
+const entryElements = 1024;
 
 type BatchNormKernels = Pick<Backend, "batchNormStats" | "batchNormApply" | "batchNormGrad">;
 
@@ -146,12 +147,16 @@ function cutColumns({ N, C }: ChannelLayout): SumsCut {
   return { images, segmentLength: 1, channels: Math.min(channels, C) };
 }
 
+/**
+ * Units are runs of memory as far as possible: planes of one channel alone, image after image, were read 2.5 times slower from
+ * a tensor of 100 MB. But an entry must stand for enough elements to be worth joining.
+ */
 function cutPlanes({ N, C, S }: ChannelLayout): SumsCut {
   const elements = Math.max(chunkElements, Math.ceil((N * C * S) / enoughUnits));
   if (S > elements) return { images: 1, segmentLength: evenly(S, elements), channels: 1 };
-  const images = evenly(N, Math.floor(elements / S));
-  const channels = Math.max(1, Math.floor(elements / (N * S)));
-  return { images, segmentLength: S, channels: Math.min(channels, C) };
+  const images = Math.max(Math.ceil(entryElements / S), Math.floor(elements / (C * S)));
+  const channels = Math.max(1, Math.floor(elements / (Math.min(images, N) * S)));
+  return { images: evenly(N, images), segmentLength: S, channels: Math.min(channels, C) };
 }
 
 /** The size of equal parts of `total`, each at most `most`. */

@@ -170,6 +170,11 @@ export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
 
+/** The size of equal parts of `total`, at most `most` if that is at least 1. */
+export function evenly(total: number, most: number): number {
+  return Math.ceil(total / Math.ceil(total / Math.max(1, most)));
+}
+
 /** Places behind an output's own that its taps reach. */
 function reachOf(axis: Axis): number {
   return axis.taps.reduce((most, tap) => Math.max(most, tap.at), 0);

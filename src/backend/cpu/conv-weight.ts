@@ -1,5 +1,6 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
 import {
+  evenly,
   forwardAxis,
   type Image,
   imageOf,
@@ -9,24 +10,23 @@ import {
   sizesOf,
   tapOffsets,
 } from "./conv-plan.ts";
+import { withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
 /** What a thread keeps of x and dy in scratch at a time, in floats. */
-const scratchFloats = 65536;
+const scratchFloats = 131072;
 /** Pixels of a dot product: enough to make its end cheap, few enough for four channels of dy to stay in a first-level cache. */
 const enoughPixels = 512;
 /** Output channels that share a copy of x. */
-const mostOutPerBlock = 64;
+const mostOutPerBlock = 128;
 /** The images are split into parts, each with sums of its own, to give this many units of work ... */
 const enoughUnits = 32;
 /** ... as far as the sums do not need more floats than this. */
 const mostSums = 1 << 22;
 /** Multiply-adds that are worth a chunk of their own. */
 const chunkWork = 1 << 18;
-/** Room for the words of the kernel's WeightPlan. */
-const planBytes = 192;
 
-interface GradWeightOperands {
+export interface GradWeightOperands {
   readonly dy: Operand;
   readonly x: Operand;
   readonly dWeight: Operand;
@@ -40,37 +40,36 @@ export function convGradWeight(
 ): void {
   const cut = cutOf(layout);
   const { reading, image, offsets } = cut;
-  const kernel = layout.kernelH * layout.kernelW;
-  const tableBytes = roundUp(planBytes + 4 * offsets.length, 64);
   const slices = layout.groups * cut.outBlocks * cut.inBlocks;
-  const sumsBytes = 4 * cut.parts * slices * offsets.length * cut.outPerBlock;
-  machine.temporary(tableBytes + sumsBytes, (plan) => {
-    const sums = plan + tableBytes;
+  const units = cut.parts * slices;
+  const sumsBytes = 4 * units * offsets.length * cut.outPerBlock;
+  machine.temporary(sumsBytes + 4 * offsets.length, (sums) => {
+    machine.memory.i32.set(offsets, (sums + sumsBytes) / 4);
+    // The words of `WeightPlan` in kernels/conv-weight.ts.
     const words = [
       ...imagePlan(reading, image),
       ...[layout.N, layout.C / layout.groups, layout.K / layout.groups, layout.outH, layout.outW],
-      ...[offsets.length, kernel, plan + planBytes],
+      ...[offsets.length, layout.kernelH * layout.kernelW, sums + sumsBytes],
       ...[cut.rowsPerPass, cut.imagesPerPass, cut.imagesPerPart],
-      ...[cut.inBlocks, cut.outPerBlock, cut.outBlocks],
-      ...[cut.parts * slices, cut.unitsPerChunk, cut.outPlane],
+      ...[cut.inBlocks, cut.outPerBlock, cut.outBlocks, units, cut.unitsPerChunk, cut.outPlane],
     ];
-    machine.memory.i32.set(words, plan / 4);
-    machine.memory.i32.set(offsets, (plan + planBytes) / 4);
-    const scratchBytes = 4 * cut.imagesPerPass * (image.floats + cut.outPerBlock * cut.outPlane);
-    machine.run("convGradWeight", Math.ceil((cut.parts * slices) / cut.unitsPerChunk), [
-      ...[plan, addressOf(operands.dy), addressOf(operands.x), sums],
-      ...[machine.scratch(scratchBytes), scratchBytes],
-    ]);
-    machine.run("convSumWeights", slices * (cut.outPerBlock / 4), [
-      ...[plan, sums, cut.parts, addressOf(operands.dWeight)],
-    ]);
+    withJob(machine, words, (plan) => {
+      const scratchBytes = 4 * cut.imagesPerPass * (image.floats + cut.outPerBlock * cut.outPlane);
+      machine.run("convGradWeight", Math.ceil(units / cut.unitsPerChunk), [
+        ...[plan, addressOf(operands.dy), addressOf(operands.x), sums],
+        ...[machine.scratch(scratchBytes), scratchBytes],
+      ]);
+      machine.run("convSumWeights", slices * Math.ceil(cut.outPerBlock / 4), [
+        ...[plan, sums, cut.parts, addressOf(operands.dWeight)],
+      ]);
+    });
   });
 }
 
 interface Cut {
   readonly reading: Reading;
   readonly image: Image;
-  /** Of the taps of a block of input channels; an even number, the last one twice if need be. */
+  /** Of the taps of a block of input channels; a multiple of 4, for which the last one is repeated. */
   readonly offsets: Int32Array;
   readonly rowsPerPass: number;
   readonly imagesPerPass: number;
@@ -94,7 +93,7 @@ function cutOf(layout: Conv2dLayout): Cut {
   const outPlane = roundUp(rowsPerPass * pitch, 4);
   const imagesWanted = rowsPerPass < outH ? 1 : Math.ceil(enoughPixels / outPlane);
 
-  const outPerBlock = roundUp(evenly(K / groups, mostOutPerBlock), 4);
+  const outPerBlock = K === groups ? 1 : roundUp(evenly(K / groups, mostOutPerBlock), 4);
   const outBlocks = Math.ceil(K / groups / outPerBlock);
   const room = scratchFloats - imagesWanted * outPerBlock * outPlane;
   const channelFloats = imagesWanted * imageOf(oneChannel, rowsPerPass).floats;
@@ -112,7 +111,7 @@ function cutOf(layout: Conv2dLayout): Cut {
   return {
     reading,
     image,
-    offsets: evenOffsets(tapOffsets(reading, image)),
+    offsets: inFours(tapOffsets(reading, image)),
     rowsPerPass,
     imagesPerPass: Math.min(imagesWanted, imagesPerPart),
     imagesPerPart,
@@ -125,14 +124,8 @@ function cutOf(layout: Conv2dLayout): Cut {
   };
 }
 
-function evenOffsets(offsets: Int32Array): Int32Array {
-  const even = new Int32Array(roundUp(offsets.length, 2));
-  even.set(offsets);
-  even[even.length - 1] = offsets[offsets.length - 1];
-  return even;
-}
-
-/** The size of equal parts of `total`, at most `most` if that is at least 1. */
-function evenly(total: number, most: number): number {
-  return Math.ceil(total / Math.ceil(total / Math.max(1, most)));
+function inFours(offsets: Int32Array): Int32Array {
+  const padded = new Int32Array(roundUp(offsets.length, 4)).fill(offsets[offsets.length - 1]);
+  padded.set(offsets);
+  return padded;
 }

@@ -11,7 +11,10 @@ import {
   tapOffsets,
 } from "./conv-plan.ts";
 import { convGradWeight } from "./conv-weight.ts";
+import { withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { suitsWinograd, winograd } from "./winograd.ts";
+import { winogradGradWeight } from "./winograd-weight.ts";
 
 /** What a thread keeps in scratch at a time: read over and over, it should stay in a second-level cache. */
 const scratchFloats = 65536;
@@ -19,8 +22,6 @@ const scratchFloats = 65536;
 const enoughChunks = 32;
 /** Multiply-adds that are worth a chunk of their own. */
 const chunkWork = 1 << 18;
-/** Room for the words of the kernel's ConvPlan. */
-const planBytes = 192;
 
 /**
  * Direct convolution: a thread copies images with their padding into scratch, where every tap of neighbouring outputs is a
@@ -31,6 +32,10 @@ export function convKernels(
 ): Pick<Backend, "conv2d" | "conv2dGradInput" | "conv2dGradWeight"> {
   return {
     conv2d(x, weight, bias, y, layout) {
+      if (suitsWinograd(layout)) {
+        winograd(machine, layout, { source: x, weight, bias, out: y, isGradient: false });
+        return;
+      }
       const { C, K, groups, kernelH, kernelW } = layout;
       const [height, width] = sizesOf(layout);
       convolve(machine, layout, {
@@ -51,6 +56,10 @@ export function convKernels(
     },
 
     conv2dGradInput(dy, weight, dx, layout) {
+      if (suitsWinograd(layout)) {
+        winograd(machine, layout, { source: dy, weight, bias: null, out: dx, isGradient: true });
+        return;
+      }
       const { C, K, groups, kernelH, kernelW } = layout;
       const [height, width] = sizesOf(layout);
       const horizontals = gradientAxes(width);
@@ -75,8 +84,10 @@ export function convKernels(
       }
     },
 
-    conv2dGradWeight: (dy, x, dWeight, layout) =>
-      convGradWeight(machine, { dy, x, dWeight }, layout),
+    conv2dGradWeight(dy, x, dWeight, layout) {
+      const gradWeight = suitsWinograd(layout) ? winogradGradWeight : convGradWeight;
+      gradWeight(machine, { dy, x, dWeight }, layout);
+    },
   };
 }
 
@@ -97,41 +108,39 @@ interface Convolution extends Reading {
 
 /** Computes the places of `out` that the axes name, as source * weight + bias. */
 function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): void {
+  const { channels, outChannels, outChannelStride, vertical, horizontal } = conv;
   const blocks = blocksOf(layout, conv);
   const image = imageOf(conv, blocks.rows);
   const resultFloats = roundUp(blocks.rows * image.pitch, 16);
-  const taps = conv.channels * conv.vertical.taps.length * conv.horizontal.taps.length;
-  const packedBlocks = conv.groups * Math.ceil(conv.outChannels / 4);
-  const tableBytes = roundUp(planBytes + 8 * taps, 64);
-  machine.temporary(tableBytes + packedBlocks * (taps + 1) * 16, (plan) => {
-    const offsets = plan + planBytes;
-    const sources = offsets + 4 * taps;
-    const packed = plan + tableBytes;
+  const taps = channels * vertical.taps.length * horizontal.taps.length;
+  const packedBlocks = conv.groups * Math.ceil(outChannels / 4);
+  const packedBytes = packedBlocks * (taps + 1) * 16;
+  machine.temporary(packedBytes + 8 * taps, (packed) => {
+    const sources = packed + packedBytes;
+    const offsets = sources + 4 * taps;
+    machine.memory.i32.set(weightSources(conv, layout.kernelW), sources / 4);
+    machine.memory.i32.set(tapOffsets(conv, image), offsets / 4);
+    const groupStride = channels * outChannels * layout.kernelH * layout.kernelW;
+    machine.run("convPackWeights", packedBlocks, [
+      ...[addressOf(conv.weight), conv.bias === null ? 0 : addressOf(conv.bias), sources, taps],
+      ...[outChannels, outChannelStride, groupStride, packed],
+    ]);
+    // The words of `ConvPlan` in kernels/conv.ts.
     const words = [
       ...imagePlan(conv, image),
-      ...[conv.outChannels, conv.vertical.outSize, conv.horizontal.outSize, conv.outPlane],
-      conv.vertical.outFirst * conv.outW + conv.horizontal.outFirst,
-      ...[conv.vertical.outStep * conv.outW, conv.horizontal.outStep],
-      ...[taps, offsets, blocks.rows, blocks.rowBlocks, blocks.channels, blocks.channelBlocks],
+      ...[outChannels, vertical.outSize, horizontal.outSize, conv.outPlane],
+      vertical.outFirst * conv.outW + horizontal.outFirst,
+      ...[vertical.outStep * conv.outW, horizontal.outStep, taps, offsets],
+      ...[blocks.rows, blocks.rowBlocks, blocks.channels, blocks.channelBlocks],
       ...[blocks.units, blocks.unitsPerChunk, resultFloats],
     ];
-    const { i32 } = machine.memory;
-    i32.set(words, plan / 4);
-    i32.set(tapOffsets(conv, image), offsets / 4);
-    i32.set(weightSources(conv, layout.kernelW), sources / 4);
-
-    const bias = conv.bias === null ? 0 : addressOf(conv.bias);
-    const groupStride = conv.channels * conv.outChannels * layout.kernelH * layout.kernelW;
-    const { outChannels, outChannelStride } = conv;
-    machine.run("convPackWeights", packedBlocks, [
-      ...[addressOf(conv.weight), bias, sources, taps, outChannels, outChannelStride],
-      ...[groupStride, packed],
-    ]);
-    const scratchBytes = 4 * (image.floats + 4 * resultFloats);
-    machine.run("convolve", Math.ceil(blocks.units / blocks.unitsPerChunk), [
-      ...[plan, addressOf(conv.source), packed, addressOf(conv.out)],
-      ...[machine.scratch(scratchBytes), scratchBytes],
-    ]);
+    withJob(machine, words, (plan) => {
+      const scratchBytes = 4 * (image.floats + 4 * resultFloats);
+      machine.run("convolve", Math.ceil(blocks.units / blocks.unitsPerChunk), [
+        ...[plan, addressOf(conv.source), packed, addressOf(conv.out)],
+        ...[machine.scratch(scratchBytes), scratchBytes],
+      ]);
+    });
   });
 }
 

@@ -1,5 +1,5 @@
-import { ChannelPass } from "./batch-norm-work.ts";
-import { loadPart, madd, storePart } from "./simd.ts";
+import { ChannelPass } from "./batch-norm-work";
+import { loadPart, madd, storePart } from "./simd";
 
 class Apply extends ChannelPass {
   x: usize;

@@ -5,8 +5,8 @@ import {
   maddDouble,
   storeSums,
   sumHalves,
-} from "./batch-norm-work.ts";
-import { highHalf, loadPart, lowHalf, madd, storePart } from "./simd.ts";
+} from "./batch-norm-work";
+import { highHalf, loadPart, lowHalf, madd, storePart } from "./simd";
 
 class GradSums extends ChannelSums {
   x: usize;

@@ -5,8 +5,8 @@ import {
   maddDouble,
   storeSums,
   sumHalves,
-} from "./batch-norm-work.ts";
-import { highHalf, loadPart, lowHalf } from "./simd.ts";
+} from "./batch-norm-work";
+import { highHalf, loadPart, lowHalf } from "./simd";
 
 class Moments extends ChannelSums {
   x: usize;

@@ -1,4 +1,4 @@
-import { bytes, copyEvery } from "./floats.ts";
+import { bytes, copyEvery } from "./floats";
 
 /**
  * How convolutions read images. A thread copies its part of an image into scratch, channel by channel, as phases: phase

@@ -1,6 +1,6 @@
-import { copyImage, ImagePlan } from "./conv-image.ts";
-import { bytes, copyEvery } from "./floats.ts";
-import { madd } from "./simd.ts";
+import { dot1x4, dot4x2 } from "./conv-dots";
+import { copyImage, ImagePlan } from "./conv-image";
+import { bytes, copyEvery } from "./floats";
 
 /**
  * One run of `convGradWeight`, written by the host (../conv-weight.ts) as 32-bit words in the order of the fields. Sizes are
@@ -16,7 +16,7 @@ class WeightPlan extends ImagePlan {
   outChannels: i32;
   outRows: i32;
   outColumns: i32;
-  /** Of a block of input channels, one more where that makes an even number. */
+  /** Of a block of input channels, rounded up to a multiple of 4. */
   taps: i32;
   tapsPerChannel: i32;
   /** (taps) bytes from a pixel of dy to what the tap meets. */
@@ -26,7 +26,7 @@ class WeightPlan extends ImagePlan {
   imagesPerPass: i32;
   imagesPerPart: i32;
   inBlocks: i32;
-  /** A multiple of 4. */
+  /** A multiple of 4, or 1. */
   outPerBlock: i32;
   outBlocks: i32;
   units: i32;
@@ -118,76 +118,26 @@ function copyGradient(
   }
 }
 
-/** Adds the products of what is in scratch to a slice: four channels at a time stay in the first-level cache. */
-function sumPass(
-  plan: WeightPlan,
-  gradients: usize,
-  images: usize,
-  slice: usize,
-  count: i32,
-): void {
-  for (let k = 0; k < plan.outPerBlock; k += 4) {
-    const dy = gradients + bytes(k * plan.outPlane);
+/** Adds the products of what is in scratch to a slice: the channels of a tile stay in the first-level cache for all taps. */
+function sumPass(plan: WeightPlan, dy: usize, images: usize, slice: usize, count: i32): void {
+  const plane = bytes(plan.outPlane);
+  const dyStep = bytes(plan.outPerBlock * plan.outPlane);
+  const xStep = bytes(plan.imageFloats);
+  if (plan.outPerBlock === 1) {
+    for (let t = 0; t < plan.taps; t += 4) {
+      const offsets = plan.offsets + bytes(t);
+      dot1x4(dy, images, offsets, plane, count, dyStep, xStep, slice + bytes(t));
+    }
+    return;
+  }
+  const next = bytes(plan.outPerBlock);
+  for (let k = 0; k < plan.outPerBlock; k += 4, dy += 4 * plane) {
     let sums = slice + bytes(k);
-    let offset = plan.offsets;
-    for (let t = 0; t < plan.taps; t += 2, offset += 8) {
-      const x0 = images + load<usize>(offset);
-      const x1 = images + load<usize>(offset, 4);
-      tile4x2(plan, dy, x0, x1, count, sums);
-      sums += bytes(2 * plan.outPerBlock);
+    for (let t = 0; t < plan.taps; t += 2, sums += 2 * next) {
+      const offsets = plan.offsets + bytes(t);
+      dot4x2(dy, images, offsets, plane, plane, count, dyStep, xStep, sums, next);
     }
   }
-}
-
-/** Four channels by two taps; lanes are pixels until the end. */
-function tile4x2(plan: WeightPlan, dy: usize, x0: usize, x1: usize, count: i32, sums: usize): void {
-  const next = bytes(plan.outPlane);
-  let a0 = f32x4.splat(0);
-  let b0 = a0;
-  let c0 = a0;
-  let d0 = a0;
-  let a1 = a0;
-  let b1 = a0;
-  let c1 = a0;
-  let d1 = a0;
-  for (let i = 0; i < count; i++) {
-    const dyB = dy + next;
-    const dyC = dyB + next;
-    const dyD = dyC + next;
-    for (let p: usize = 0; p < next; p += 16) {
-      const v0 = v128.load(x0 + p);
-      const v1 = v128.load(x1 + p);
-      let g = v128.load(dy + p);
-      a0 = madd(g, v0, a0);
-      a1 = madd(g, v1, a1);
-      g = v128.load(dyB + p);
-      b0 = madd(g, v0, b0);
-      b1 = madd(g, v1, b1);
-      g = v128.load(dyC + p);
-      c0 = madd(g, v0, c0);
-      c1 = madd(g, v1, c1);
-      g = v128.load(dyD + p);
-      d0 = madd(g, v0, d0);
-      d1 = madd(g, v1, d1);
-    }
-    dy += bytes(plan.outPerBlock * plan.outPlane);
-    x0 += bytes(plan.imageFloats);
-    x1 += bytes(plan.imageFloats);
-  }
-  addTo(sums, sumsOfFour(a0, b0, c0, d0));
-  addTo(sums + bytes(plan.outPerBlock), sumsOfFour(a1, b1, c1, d1));
-}
-
-function addTo(sums: usize, values: v128): void {
-  v128.store(sums, f32x4.add(v128.load(sums), values));
-}
-
-/** The sum of each vector's lanes, as one vector. */
-function sumsOfFour(a: v128, b: v128, c: v128, d: v128): v128 {
-  // [a0 + a2, b0 + b2, a1 + a3, b1 + b3]
-  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
-  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
-  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
 }
 
 /**
@@ -202,7 +152,7 @@ export function convSumWeights(
   _thread: i32,
 ): void {
   const conv = changetype<WeightPlan>(plan);
-  const fours = conv.outPerBlock >> 2;
+  const fours = (conv.outPerBlock + 3) >> 2;
   const slice = chunk / fours;
   const firstInSlice = (chunk % fours) << 2;
   const sliceFloats = conv.taps * conv.outPerBlock;

@@ -1,6 +1,6 @@
-import { copyImage, ImagePlan } from "./conv-image.ts";
-import { bytes, copyEvery } from "./floats.ts";
-import { madd } from "./simd.ts";
+import { copyImage, ImagePlan } from "./conv-image";
+import { tile1x16, tile4x8 } from "./conv-tiles";
+import { bytes, copyEvery } from "./floats";
 
 /** One run of `convolve`, written by the host (../conv.ts) as 32-bit words in the order of the fields. Sizes are in floats. */
 class ConvPlan extends ImagePlan {
@@ -113,73 +113,6 @@ function storeRows(plan: ConvPlan, results: usize, y: usize, rows: i32): void {
 
 function spread(from: usize, to: usize, step: i32, count: i32): void {
   for (let i = 0; i < count; i++, from += 4, to += bytes(step)) store<f32>(to, load<f32>(from));
-}
-
-/** Four output channels by eight pixels: eight accumulators hide the latency of the multiply-adds. */
-function tile4x8(
-  image: usize,
-  offsets: usize,
-  weights: usize,
-  taps: i32,
-  result: usize,
-  next: usize,
-): void {
-  let a0 = v128.load32_splat(weights);
-  let b0 = v128.load32_splat(weights, 4);
-  let c0 = v128.load32_splat(weights, 8);
-  let d0 = v128.load32_splat(weights, 12);
-  let a1 = a0;
-  let b1 = b0;
-  let c1 = c0;
-  let d1 = d0;
-  for (let t = 0; t < taps; t++) {
-    const pixels = image + load<usize>(offsets);
-    const x0 = v128.load(pixels);
-    const x1 = v128.load(pixels, 16);
-    offsets += 4;
-    weights += 16;
-    let w = v128.load32_splat(weights);
-    a0 = madd(w, x0, a0);
-    a1 = madd(w, x1, a1);
-    w = v128.load32_splat(weights, 4);
-    b0 = madd(w, x0, b0);
-    b1 = madd(w, x1, b1);
-    w = v128.load32_splat(weights, 8);
-    c0 = madd(w, x0, c0);
-    c1 = madd(w, x1, c1);
-    w = v128.load32_splat(weights, 12);
-    d0 = madd(w, x0, d0);
-    d1 = madd(w, x1, d1);
-  }
-  storePair(result, a0, a1);
-  storePair(result + next, b0, b1);
-  storePair(result + 2 * next, c0, c1);
-  storePair(result + 3 * next, d0, d1);
-}
-
-function storePair(to: usize, low: v128, high: v128): void {
-  v128.store(to, low);
-  v128.store(to, high, 16);
-}
-
-/** One output channel by 16 pixels: depthwise convolutions. */
-function tile1x16(image: usize, offsets: usize, weights: usize, taps: i32, result: usize): void {
-  let a0 = v128.load32_splat(weights);
-  let a1 = a0;
-  let a2 = a0;
-  let a3 = a0;
-  for (let t = 0; t < taps; t++) {
-    const pixels = image + load<usize>(offsets);
-    offsets += 4;
-    weights += 16;
-    const w = v128.load32_splat(weights);
-    a0 = madd(w, v128.load(pixels), a0);
-    a1 = madd(w, v128.load(pixels, 16), a1);
-    a2 = madd(w, v128.load(pixels, 32), a2);
-    a3 = madd(w, v128.load(pixels, 48), a3);
-  }
-  storePair(result, a0, a1);
-  storePair(result + 32, a2, a3);
 }
 
 /**

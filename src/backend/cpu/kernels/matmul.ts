@@ -1,6 +1,6 @@
-import { bytes } from "./floats.ts";
-import { packPanel } from "./panels.ts";
-import { loadPart, madd, storePart } from "./simd.ts";
+import { bytes } from "./floats";
+import { packPanel } from "./panels";
+import { loadPart, madd, storePart } from "./simd";
 
 /**
  * One product out = a * b, written by the host (../matmul.ts) as 32-bit words in the order of the fields. Strides are in floats:

@@ -1,4 +1,4 @@
-import { bytes } from "./floats.ts";
+import { bytes } from "./floats";
 
 /**
  * Packs `depth` steps of up to `width` lanes (4 or 8) one behind the other, as [step][lane]; missing lanes become zero. Lane l

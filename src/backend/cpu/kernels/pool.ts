@@ -1,5 +1,5 @@
-import { bytes, loadAlternate } from "./floats.ts";
-import { loadPart, storePart } from "./simd.ts";
+import { bytes, loadAlternate } from "./floats";
+import { loadPart, storePart } from "./simd";
 
 /** Pooling of planes, written by the host (../pool.ts) as 32-bit words in the order of the fields. */
 class Pooling {

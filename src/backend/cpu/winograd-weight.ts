@@ -1,0 +1,78 @@
+import type { Conv2dLayout } from "../backend.ts";
+import { evenly, imageOf, imagePlan, roundUp } from "./conv-plan.ts";
+import type { GradWeightOperands } from "./conv-weight.ts";
+import { withJob } from "./job.ts";
+import { addressOf, type Machine } from "./machine.ts";
+import { tilesOf } from "./winograd.ts";
+
+/** Tiles of a dot product: enough to make its end cheap. */
+const enoughTiles = 256;
+/** Channels on either side that a thread transforms at a time; each serves all of the other side. */
+const mostChannels = 64;
+/** The images are split into parts, each with sums of its own, to give this many units of work ... */
+const enoughUnits = 32;
+/** ... as far as the sums do not need more floats than this. */
+const mostSums = 1 << 22;
+
+/** dWeight of a convolution that `suitsWinograd` (kernels/winograd-weight.ts). */
+export function winogradGradWeight(
+  machine: Machine,
+  operands: GradWeightOperands,
+  layout: Conv2dLayout,
+): void {
+  const cut = cutOf(layout);
+  const { reading, image, passTiles, outPerBlock } = cut;
+  const pairedChannels = roundUp(reading.channels, 2);
+  const sliceFloats = 16 * pairedChannels * outPerBlock;
+  // A cache line more than needed, so that the 4 x 4 elements keep out of each other's way.
+  const inputFloats = reading.channels * passTiles + 16;
+  const gradientFloats = outPerBlock * passTiles + 16;
+  const slices = cut.outBlocks * cut.inBlocks;
+  const sumsBytes = 4 * cut.parts * slices * sliceFloats;
+  machine.temporary(sumsBytes + 4 * pairedChannels, (sums) => {
+    const offsets = Int32Array.from(
+      { length: pairedChannels },
+      (_, c) => Math.min(c, reading.channels - 1) * passTiles * 4,
+    );
+    machine.memory.i32.set(offsets, (sums + sumsBytes) / 4);
+    // The words of `WinogradWeightPlan` in kernels/winograd-weight.ts.
+    const words = [
+      ...imagePlan(reading, image),
+      ...[layout.N, layout.C, layout.K, layout.outH, layout.outW, cut.rowTiles],
+      ...[cut.rowsPerPass, cut.imagesPerPass, cut.imagesPerPart],
+      ...[cut.inBlocks, outPerBlock, cut.outBlocks],
+      ...[passTiles, inputFloats, gradientFloats, sliceFloats, sums + sumsBytes],
+    ];
+    withJob(machine, words, (plan) => {
+      const scratchBytes = 4 * (image.floats + 16 * (inputFloats + gradientFloats));
+      machine.run("winogradGradWeight", cut.parts * slices, [
+        ...[plan, addressOf(operands.dy), addressOf(operands.x), sums],
+        ...[machine.scratch(scratchBytes), scratchBytes],
+      ]);
+      machine.run("winogradSumWeights", slices * (outPerBlock / 4), [
+        ...[plan, sums, cut.parts, addressOf(operands.dWeight)],
+      ]);
+    });
+  });
+}
+
+/** How the work is cut, by shapes only. */
+function cutOf(layout: Conv2dLayout) {
+  const { N, C, K } = layout;
+  const channels = evenly(C, mostChannels);
+  const { reading, rowTiles } = tilesOf({ ...layout, channels });
+  const tileRows = reading.vertical.outSize;
+  const rowsPerPass = evenly(tileRows, Math.floor(enoughTiles / rowTiles));
+  const imagesWanted = rowsPerPass < tileRows ? 1 : Math.ceil(enoughTiles / (tileRows * rowTiles));
+  const outPerBlock = roundUp(evenly(K, mostChannels), 4);
+  const [inBlocks, outBlocks] = [Math.ceil(C / channels), Math.ceil(K / outPerBlock)];
+  const slices = inBlocks * outBlocks;
+  const partsWanted = Math.min(enoughUnits, mostSums / (16 * channels * outPerBlock)) / slices;
+  const imagesPerPart = Math.max(imagesWanted, Math.ceil(N / Math.max(1, partsWanted)));
+  return {
+    ...{ reading, image: imageOf(reading, rowsPerPass), rowTiles, rowsPerPass },
+    ...{ imagesPerPass: imagesWanted, passTiles: imagesWanted * rowsPerPass * rowTiles },
+    ...{ imagesPerPart, parts: Math.ceil(N / imagesPerPart) },
+    ...{ inBlocks, outPerBlock, outBlocks },
+  };
+}
