@@ -6,15 +6,15 @@ import { clock } from "./terminal.ts";
 /** Rows of scene 2. */
 const rows = 6;
 
-/** The estimate is made after this many steps, from all but the first of them: these compile and start threads. */
+/** The estimate is made after this many steps. */
 const stepsBefore = 20;
-const stepsIgnored = 5;
 
 /** Says after 20 steps how long the whole run will take. */
 export class Estimate {
   readonly #settings: Settings;
   readonly #net: DigitNet;
-  #measuredFrom = 0;
+  readonly #stepMs: number[] = [];
+  #lastAt = performance.now();
 
   constructor(settings: Settings, net: DigitNet) {
     this.#settings = settings;
@@ -23,9 +23,12 @@ export class Estimate {
 
   /** To be called after every step of both networks; a line to print, once. */
   after(done: number): string | null {
-    if (done === stepsIgnored) this.#measuredFrom = performance.now();
+    const now = performance.now();
+    this.#stepMs.push(now - this.#lastAt);
+    this.#lastAt = now;
     if (done !== stepsBefore) return null;
-    const stepMs = (performance.now() - this.#measuredFrom) / (stepsBefore - stepsIgnored);
+    // The median: the first steps compile kernels and start threads.
+    const stepMs = this.#stepMs.toSorted((a, b) => a - b)[stepsBefore / 2];
     return `  After ${done} steps: about ${clock(this.#restMs(stepMs))} to go for everything below.`;
   }
 
@@ -47,11 +50,13 @@ export class Estimate {
   }
 }
 
+/** The shortest of some runs: code that has just started runs slowly at first. */
 function forwardMs(net: DigitNet, images: number): number {
   const x = zeros([images, 1, 28, 28]);
-  const runs = 5;
-  noGrad(() => net(x));
-  const startedAt = performance.now();
-  for (let i = 0; i < runs; i++) noGrad(() => net(x));
-  return (performance.now() - startedAt) / runs;
+  const runs = Array.from({ length: 20 }, () => {
+    const startedAt = performance.now();
+    noGrad(() => net(x));
+    return performance.now() - startedAt;
+  });
+  return Math.min(...runs);
 }

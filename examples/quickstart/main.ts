@@ -22,12 +22,13 @@ async function run(settings: Settings): Promise<void> {
   await mkdir(outFolder, { recursive: true });
 
   say(paint("bold", "Batch norm on MNIST"));
-  say(`  ${train.length} training and ${test.length} test images from ${dataFolder}`);
+  say(`  ${train.length} training and ${test.length} test images from`);
+  say(`  ${dataFolder}`);
   if (settings.isQuick) {
     say(
       paint(
         "yellow",
-        "  A shortened run: fewer images, so the figures differ from those of a full one.",
+        "  A shortened run on fewer images: the figures differ from those of a full one.",
       ),
     );
   }
@@ -66,11 +67,9 @@ function printWhereAndNext(places: {
   say(`  report:  ${places.report}  (open it in a browser)`);
   say(`  weights: ${places.weights} and without.safetensors beside it`);
   say("\nThree things to try next:");
-  say("  1. npm start -- --seed 2                 do the differences stay when chance changes?");
-  say("  2. npm start -- --data FOLDER            Fashion-MNIST has the same format and is harder");
-  say(
-    "  3. in examples/quickstart/settings.ts    set batchSize to 4 and see what batch norm makes of it",
-  );
+  say("  1. npm start -- --seed 2: at 0.2 the network without batch norm may get by");
+  say("  2. npm start -- --data FOLDER with Fashion-MNIST: the same format, and harder");
+  say("  3. npm start -- --quick with batchSize = 4 in examples/quickstart/settings.ts");
 }
 
 async function saveAfterInterrupt(settings: Settings): Promise<void> {

@@ -30,18 +30,18 @@ export class DigitNet extends nn.Module {
   static override readonly kind: string = "DigitNet";
   readonly blocks: Block[];
   readonly flatten = new nn.Flatten();
-  readonly head = new nn.Linear(32 * 7 * 7, 10);
+  readonly head = new nn.Linear(32 * 3 * 3, 10);
 
   constructor(makeNorm: (channels: number) => nn.BatchNorm2d | nn.Identity) {
     super();
     const block = (inChannels: number, channels: number, isPooled: boolean) => {
-      const conv = new nn.Conv2d(inChannels, channels, 3, { padding: 1 });
+      const conv = new nn.Conv2d(inChannels, channels, 3);
       return new Block(conv, makeNorm(channels), isPooled);
     };
     this.blocks = [
-      block(1, 8, true), // 28 x 28 -> 14 x 14
-      block(8, 16, true), // -> 7 x 7
-      block(16, 32, false),
+      block(1, 8, true), // 28 x 28 -> 26 x 26 -> 13 x 13
+      block(8, 16, true), // -> 11 x 11 -> 5 x 5
+      block(16, 32, false), // -> 3 x 3
     ];
   }
 
@@ -62,7 +62,7 @@ export function netWithBatchNorm({ trackRunningStats = true } = {}): DigitNet {
   return new DigitNet((channels) => new nn.BatchNorm2d(channels, { trackRunningStats }));
 }
 
-export function netWithout(): DigitNet {
+function netWithout(): DigitNet {
   return new DigitNet(() => new nn.Identity());
 }
 

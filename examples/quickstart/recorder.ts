@@ -19,8 +19,8 @@ export interface Spread {
 /** The percentiles of the paper's figure 1. */
 const ranks = [0.15, 0.5, 0.85];
 
-/** The neuron that is watched: channel 0 of the last block, in the middle of its 7 x 7 map. */
-const place = { channel: 0, row: 3, column: 3 };
+/** The neuron that is watched: channel 0 of the last block, in the middle of its 3 x 3 map. */
+const place = { channel: 0, row: 1, column: 1 };
 
 /** Images that the neuron is watched on, and how often in a run. */
 const probeImages = 256;

@@ -90,7 +90,8 @@ function trainingSection(results: readonly Result[]): string {
   return section(
     "How well, and how fast they learn",
     `<p>The loss says how surprised a network is by the right answers; 2.3 is pure guessing among ten digits. With batch norm it
-      falls sooner, and a learning rate ten times higher, at which the other network learns nothing, still works.</p>`,
+      falls sooner. The second plot shows a learning rate ten times higher: with batch norm that works, without it chance (the seed) decides whether
+      the network learns at all.</p>`,
     charts(...plots),
     htmlTable(
       ["network", "learning rate", "images", "test accuracy", "time of its steps"],
@@ -131,7 +132,7 @@ function statisticsSection(layers: readonly LayerHistory[]): string {
     "Two kinds of statistics",
     `<p>In training each batch is normalised with its own mean and variance (grey, and noisy). Beside that every forward pass moves
       the running ones (blue) a tenth of the way towards them; these are what evaluation uses. They start at mean 0 and
-      variance 1, take about twenty steps to arrive, and then follow the network as it changes, always a little late. For each
+      variance 1, take a few dozen steps to arrive, and then follow the network as it changes, always a little late. For each
       layer the channel whose mean moved most is shown; variances are the unbiased ones that the layer stores.</p>`,
     charts(...plots),
   );
@@ -158,10 +159,11 @@ function spreadSection(record: TrainingRecord): string {
     );
   return section(
     "What one neuron gets to see while the network learns",
-    `<p>The input of one ReLU of the last block for the same 256 images, again and again: 15 % of the images lie below the lowest
-      line, half below the solid one, 15 % above the highest. Without batch norm scale and position wander off as the layers below
-      change; with it they stay where they were, apart from what the layer's own weight and bias learn. This is figure 1 of
-      the batch norm paper (Ioffe and Szegedy, 2015), with ReLU in place of the sigmoid.</p>`,
+    `<p>The input of one ReLU of the last block for the same 256 images, again and again: 15 % of the images lie below the lower
+      dashed line, half below the solid one, 15 % above the upper dashed one. Without batch norm scale and position run off as the
+      layers below change; where all lines lie below 0 the ReLU passes nothing on, and the neuron is dead for these images. With batch norm
+      they stay near where they were, apart from what the layer's own weight and bias learn. This is figure 1 of the batch norm
+      paper (Ioffe and Szegedy, 2015), with ReLU in place of the sigmoid.</p>`,
     charts(
       plot("With batch norm", record.withBN, colors.withBN),
       plot("Without", record.without, colors.without),

@@ -115,11 +115,10 @@ function compareStatistics(before: readonly Statistics[], after: readonly Statis
 
 function print(outcome: TrapOutcome, repairBatches: number): void {
   const { passes, drifts, before, after, repaired } = outcome;
-  say(
-    `  ${passes} passes in training mode under noGrad, no optimizer, images fed as 0-255 instead of 0-1:`,
-  );
+  say(`  ${passes} passes in training mode under noGrad, without an optimizer,`);
+  say("  of images fed as 0-255 instead of 0-1:");
   table(
-    ["layer", "running mean moved by up to", "in standard deviations", "running variance times"],
+    ["layer", "running mean moved by", "in deviations", "running variance times"],
     drifts.map(({ layer, mean, deviation, varianceRatio }) => [
       layer,
       mean.toPrecision(3),
@@ -134,7 +133,7 @@ function print(outcome: TrapOutcome, repairBatches: number): void {
       ["before", { text: percent(before), style: "green" }],
       ["after the passes", { text: percent(after), style: after < 0.5 ? "red" : "yellow" }],
       [
-        `after nn.updateBatchNorm on ${repairBatches} correct batches`,
+        `after nn.updateBatchNorm, ${repairBatches} correct batches`,
         { text: percent(repaired), style: repaired > 0.9 ? "green" : "yellow" },
       ],
     ],

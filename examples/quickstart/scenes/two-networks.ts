@@ -39,10 +39,8 @@ export async function trainTwoNetworks(input: SceneInput): Promise<TrainedPair> 
   heading("1. Two networks, the same but for batch norm");
   const { withBN, without } = await buildPair(seed);
   input.onNetwork(withBN);
-  say(
-    "  Their weights are identical bit for bit (checked); batch norm starts at weight 1, bias 0.",
-  );
-  say("  While they learn: with batch norm | without.");
+  say("  Their weights are identical bit for bit (checked). While they learn you see");
+  say("  with batch norm | without.");
 
   const record = await TrainingRecord.of({ withBN, without }, test);
   const estimate = new Estimate(settings, withBN);
@@ -133,7 +131,6 @@ function printResults(results: readonly Result[]): void {
       seconds(ms),
     ]),
   );
-  say(
-    `  ${paint("dim", "Both learned from the same batches in turns; the time is that of each network's own steps.")}`,
-  );
+  say(paint("dim", "  Both learned from the same batches in turns; the time is that of each"));
+  say(paint("dim", "  network's own steps."));
 }

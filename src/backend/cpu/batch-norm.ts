@@ -183,7 +183,7 @@ function withPass(
   const units = S === 1 ? N : N * C;
   const { chunks, perChunk } = groupUnits(units, S === 1 ? C : S);
   machine.temporary(coefficients * C * 4, (vectors) => {
-    const common = [N, C, S, segmentLength, segments, perChunk, vectors];
+    const common = [C, S, units, segmentLength, segments, perChunk, vectors];
     withJob(machine, [...common, ...words], (pass) => use(pass, chunks * segments));
   });
 }

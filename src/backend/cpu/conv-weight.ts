@@ -91,19 +91,20 @@ function cutOf(layout: Conv2dLayout): Cut {
   const { pitch } = imageOf(oneChannel, 1);
   const rowsPerPass = evenly(outH, Math.ceil(enoughPixels / pitch));
   const outPlane = roundUp(rowsPerPass * pitch, 4);
-  const imagesWanted = rowsPerPass < outH ? 1 : Math.ceil(enoughPixels / outPlane);
+  const imagesPerPass =
+    rowsPerPass < outH ? 1 : Math.ceil(Math.min(enoughPixels / outPlane, Math.max(N, 1)));
 
   const outPerBlock = K === groups ? 1 : roundUp(evenly(K / groups, mostOutPerBlock), 4);
   const outBlocks = Math.ceil(K / groups / outPerBlock);
-  const room = scratchFloats - imagesWanted * outPerBlock * outPlane;
-  const channelFloats = imagesWanted * imageOf(oneChannel, rowsPerPass).floats;
+  const room = scratchFloats - imagesPerPass * outPerBlock * outPlane;
+  const channelFloats = imagesPerPass * imageOf(oneChannel, rowsPerPass).floats;
   const channels = evenly(C / groups, Math.floor(room / channelFloats));
   const inBlocks = Math.ceil(C / groups / channels);
 
   const slices = groups * outBlocks * inBlocks;
   const sliceFloats = channels * kernelH * kernelW * outPerBlock;
   const partsWanted = Math.min(enoughUnits, mostSums / sliceFloats) / slices;
-  const imagesPerPart = Math.max(imagesWanted, Math.ceil(N / Math.max(1, partsWanted)));
+  const imagesPerPart = Math.max(imagesPerPass, Math.ceil(N / Math.max(1, partsWanted)));
 
   const reading = { groups, channels, vertical, horizontal };
   const image = imageOf(reading, rowsPerPass);
@@ -113,7 +114,7 @@ function cutOf(layout: Conv2dLayout): Cut {
     image,
     offsets: inFours(tapOffsets(reading, image)),
     rowsPerPass,
-    imagesPerPass: Math.min(imagesWanted, imagesPerPart),
+    imagesPerPass,
     imagesPerPart,
     parts: Math.ceil(N / imagesPerPart),
     inBlocks,

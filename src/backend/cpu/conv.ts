@@ -14,7 +14,7 @@ import { convGradWeight } from "./conv-weight.ts";
 import { withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { suitsWinograd, winograd } from "./winograd.ts";
-import { winogradGradWeight } from "./winograd-weight.ts";
+import { suitsWinogradWeight, winogradGradWeight } from "./winograd-weight.ts";
 
 /** What a thread keeps in scratch at a time: read over and over, it should stay in a second-level cache. */
 const scratchFloats = 65536;
@@ -67,6 +67,8 @@ export function convKernels(
         horizontals.map((horizontal) => ({ vertical, horizontal })),
       );
       for (const axes of parts) {
+        // Places that no tap reached get a zero, for which nothing needs to be read.
+        const isReached = axes.vertical.taps.length > 0 && axes.horizontal.taps.length > 0;
         convolve(machine, layout, {
           source: dy,
           weight,
@@ -75,7 +77,7 @@ export function convKernels(
           outW: layout.W,
           outPlane: layout.H * layout.W,
           groups,
-          channels: K / groups,
+          channels: isReached ? K / groups : 0,
           channelStride: (C / groups) * kernelH * kernelW,
           outChannels: C / groups,
           outChannelStride: kernelH * kernelW,
@@ -85,7 +87,7 @@ export function convKernels(
     },
 
     conv2dGradWeight(dy, x, dWeight, layout) {
-      const gradWeight = suitsWinograd(layout) ? winogradGradWeight : convGradWeight;
+      const gradWeight = suitsWinogradWeight(layout) ? winogradGradWeight : convGradWeight;
       gradWeight(machine, { dy, x, dWeight }, layout);
     },
   };

@@ -24,7 +24,8 @@ export function suitsWinograd(layout: Conv2dLayout): boolean {
   const { kernelH, kernelW, strideH, strideW, dilationH, dilationW, paddingH, paddingW } = layout;
   const isPlain = [strideH, strideW, dilationH, dilationW, layout.groups].every((n) => n === 1);
   const isThree = kernelH === 3 && kernelW === 3 && paddingH <= 2 && paddingW <= 2;
-  return isPlain && isThree && Math.min(layout.C, layout.K) >= fewestChannels;
+  const isLarge = Math.min(layout.outH, layout.outW) >= 4;
+  return isPlain && isThree && isLarge && Math.min(layout.C, layout.K) >= fewestChannels;
 }
 
 /** out = source * weight + bias by Winograd's minimal filtering (kernels/winograd.ts). */
@@ -46,6 +47,7 @@ export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradC
       ...[addressOf(conv.weight), channels, sizes.stride, outChannels, sizes.outStride],
       ...[Number(conv.isGradient), packed],
     ]);
+    // The words of `WinogradPlan` in kernels/winograd.ts.
     const words = [
       ...imagePlan(cut.reading, cut.image),
       ...[outChannels, outH, outW, cut.rowTiles, cut.blockTiles, elementFloats],

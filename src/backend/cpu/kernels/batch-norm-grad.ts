@@ -137,7 +137,8 @@ class GradPass extends ChannelPass {
  * dWeight and dBias (or 0) and the coefficients of `batchNormGrad`, from the entries of all parts in order. With batch
  * statistics dx = ((g - level) + slope * (x - centre)) * scale; without, dx = g * scale.
  *
- * Numerics: centre as in batchNormCoefficients. With constant g and its exact sum, dx is exactly 0.
+ * Numerics: centre as in batchNormCoefficients. g - level comes first, so that dx of a constant g is nothing but the rounding
+ * of the float64 sums.
  */
 export function batchNormGradJoin(
   sums: usize,

@@ -51,17 +51,16 @@ export class ChannelSums {
 }
 
 /**
- * How passes over whole tensors are cut. A chunk is some planes, or one segment of one; for S = 1 it is some rows of all
- * channels.
+ * How passes over whole tensors are cut. A unit is a plane, for S = 1 a row: one place of all channels. A chunk is some units or one
+ * segment of one.
  */
 export class ChannelPass {
-  N: i32;
   C: i32;
   S: i32;
+  units: i32;
   segmentLength: i32;
   segments: i32;
-  /** Planes or rows. */
-  perChunk: i32;
+  unitsPerChunk: i32;
   /** Float32 vectors (C), one behind the other, of what the pass needs of each channel. */
   coefficients: usize;
 
@@ -71,12 +70,12 @@ export class ChannelPass {
   }
 
   first(chunk: i32): i32 {
-    return (chunk / this.segments) * this.perChunk;
+    return (chunk / this.segments) * this.unitsPerChunk;
   }
 
-  /** Behind the chunk's last plane or row. */
+  /** Behind the chunk's last unit. */
   end(chunk: i32): i32 {
-    return min(this.first(chunk) + this.perChunk, this.S === 1 ? this.N : this.N * this.C);
+    return min(this.first(chunk) + this.unitsPerChunk, this.units);
   }
 
   /** Where in each plane the chunk's segment begins. */
