@@ -34,54 +34,46 @@ const mostPoints = 400;
 
 /** A line chart as SVG text, with no script in it. */
 export function lineChart(lines: readonly Line[], options: ChartOptions): string {
-  const { title, yName, width, height, yScale = "linear" } = options;
+  const { title, width, height } = options;
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width, height });
   chart.setOption({
     animation: false,
     textStyle: ink,
     title: { text: title, left: "center", textStyle: { ...ink, fontSize: 14 } },
     legend: {
-      bottom: 0,
-      textStyle: ink,
-      icon: "roundRect",
-      itemWidth: 18,
-      itemHeight: 4,
-      itemGap: 24,
-      data: lines.map(({ name }) => name),
+      ...{ bottom: 0, textStyle: ink, data: lines.map(({ name }) => name) },
+      ...{ icon: "roundRect", itemWidth: 18, itemHeight: 4, itemGap: 24 },
     },
     grid: { left: 56, right: 24, top: 60, bottom: 64 },
-    xAxis: {
-      type: "value",
-      name: "step",
-      nameLocation: "middle",
-      nameGap: 24,
-      nameTextStyle: ink,
-      axisLabel: ink,
-      axisLine: { lineStyle: ink, onZero: false },
-      splitLine: { show: false },
-      max: "dataMax",
-    },
-    yAxis: {
-      type: yScale === "log" ? "log" : "value",
-      name: yName,
-      nameTextStyle: { ...ink, align: "left" },
-      axisLabel: ink,
-      splitLine: faint,
-      scale: true,
-    },
-    series: lines.map(({ name, points, color, isDashed }) => ({
-      type: "line",
-      name,
-      data: thinned(points).map(([x, y]) => [x, y]),
-      showSymbol: false,
-      silent: true,
-      lineStyle: { color, width: 1.6, type: isDashed ? "dashed" : "solid" },
-      itemStyle: { color },
-    })),
+    ...axes(options),
+    series: lines.map(series),
   });
   const svg = chart.renderToSVGString();
   chart.dispose();
   return accessible(withoutStyles(svg), title);
+}
+
+function axes({ yName, yScale = "linear" }: ChartOptions) {
+  return {
+    xAxis: {
+      ...{ type: "value", max: "dataMax", axisLabel: ink, splitLine: { show: false } },
+      ...{ name: "step", nameLocation: "middle", nameGap: 24, nameTextStyle: ink },
+      axisLine: { lineStyle: ink, onZero: false },
+    },
+    yAxis: {
+      ...{ type: yScale === "log" ? "log" : "value", scale: true, axisLabel: ink },
+      ...{ name: yName, nameTextStyle: { ...ink, align: "left" }, splitLine: faint },
+    },
+  };
+}
+
+function series({ name, points, color, isDashed }: Line) {
+  return {
+    ...{ type: "line", name, showSymbol: false, silent: true },
+    data: thinned(points).map(([x, y]) => [x, y]),
+    lineStyle: { color, width: 1.6, type: isDashed ? "dashed" : "solid" },
+    itemStyle: { color },
+  };
 }
 
 /** Rules for pointers over a chart, which has nothing to click. */

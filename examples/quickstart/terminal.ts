@@ -3,12 +3,9 @@ import cliProgress from "cli-progress";
 
 type Style = Parameters<typeof styleText>[0];
 
-// https://no-color.org: any value but an empty one turns colour off.
-const isColored = process.stdout.isTTY === true && !process.env.NO_COLOR;
-
-/** The text in colour on a terminal, as it is in a pipe. */
+/** The text in colour on a terminal (unless NO_COLOR is set), as it is in a pipe: Node's own rules for standard output. */
 export function paint(style: Style, text: string): string {
-  return isColored ? styleText(style, text) : text;
+  return styleText(style, text);
 }
 
 export function say(text = ""): void {
