@@ -1,7 +1,6 @@
 /** The graph: one node per recorded operation, and the walk that runs backward rules. First-order only. */
 import { AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
-import { catchInNet, innermostScope } from "./lifetime.ts";
 import type { Saved } from "./saved.ts";
 import { gradEnabled, noGrad, runInScope } from "./scope.ts";
 import { allocate, backendFor, operandOf, Tensor, viewOf } from "./tensor.ts";
@@ -105,7 +104,6 @@ export function record(
 ): Tensor {
   if (!gradEnabled() || !inputs.some((input) => input?.requiresGrad)) return output;
   output.holding.node = new GraphNode(op, inputs, describe());
-  if (innermostScope() === null) catchInNet(output);
   return output;
 }
 

@@ -42,41 +42,16 @@ export const liveTensors = { count: 0 };
 
 const net = new FinalizationRegistry<Holding>((holding) => holding.end("the garbage collector"));
 
-/**
- * Arrays of the handles' sizes whose only purpose is to be garbage: the collector cannot see device bytes, but it sees these.
- * A resizable ArrayBuffer is created at full length and never touched, so it costs address space, not memory.
- */
-const ballasts = new WeakMap<Tensor, ArrayBuffer>();
-/** Below this a handle gets no ballast: then the number of handles is what grows, and that the collector sees. */
-const leastBallastBytes = 65536;
-const saved = { bytes: 0 };
-
-/** To be told of every storage that autograd saves: the next handle at top level weighs that much more. */
-export function weighSaved(bytes: number): void {
-  saved.bytes += bytes;
-}
-
-/** Leaves a handle to the collector, and lets the collector feel its weight and that of its graph. */
+/** Leaves a handle to the collector. */
 export function catchInNet(tensor: Tensor): void {
-  const { holding } = tensor;
-  net.unregister(holding);
-  net.register(tensor, holding, holding);
-  let bytes = holding.storage.bytes;
-  if (holding.node !== null) {
-    bytes += saved.bytes;
-    saved.bytes = 0;
-  }
-  if (bytes >= leastBallastBytes) {
-    ballasts.set(tensor, new ArrayBuffer(bytes, { maxByteLength: bytes }));
-  }
+  net.unregister(tensor.holding);
+  net.register(tensor, tensor.holding, tensor.holding);
+  // For loops that await other things than ours: finalizers then run at their own macrotasks.
+  const live = liveBytes.total;
+  if (live > pileLimit() && live > pressedAt + slackBytes) pressCollector();
 }
 
 let innermost: Scope | null = null;
-
-/** The scope that new tensors belong to, or null at top level. */
-export function innermostScope(): Scope | null {
-  return innermost;
-}
 
 /** Hands a new or surviving handle to the innermost scope, or to the collector at top level. */
 export function own(tensor: Tensor): void {
@@ -157,22 +132,47 @@ function collectProperties(holder: object, seen: Set<unknown>): void {
   for (const value of Object.values(holder)) collect(value, seen);
 }
 
-/** Bytes that may pile up above the low-water mark before the loop stops for the collector's callbacks. */
+/** Bytes that may pile up above the low-water mark before the collector is called. */
 const slackBytes = 256 * 2 ** 20;
+/** Collections often end within one macrotask, and never took more than this many when tried. */
+const mostHops = 24;
 let lowWater = 0;
+let pressedAt = 0;
+
+function pileLimit(): number {
+  return Math.max(1.5 * lowWater, lowWater + slackBytes);
+}
 
 /**
- * Awaited by everything that awaits anyway (the loader's next, data, item, array). Finalizers run only between macrotasks, which
- * a loop of awaits on resolved promises never reaches: so when much has piled up, hop to the macrotask queue once.
+ * Awaited by everything that awaits anyway (the loader's next, data, item, array). The collector does not see device bytes, and
+ * finalizers run only between macrotasks, which a loop of awaits on resolved promises never reaches. So when much has piled up,
+ * call the collector and stay on the macrotask queue until it has been.
  */
 export async function hopIfNeeded(): Promise<void> {
-  const live = liveBytes.total;
-  if (live <= Math.max(1.5 * lowWater, lowWater + slackBytes)) {
-    lowWater = Math.min(lowWater, live);
-    return;
+  const limit = pileLimit();
+  if (liveBytes.total > limit) {
+    pressCollector();
+    for (let hops = 0; hops < mostHops && liveBytes.total > limit; hops++) await nextMacrotask();
+    lowWater = liveBytes.total;
   }
-  await nextMacrotask();
-  lowWater = liveBytes.total;
+  lowWater = Math.min(lowWater, liveBytes.total);
+  pressedAt = Math.min(pressedAt, liveBytes.total);
+}
+
+/**
+ * Makes the collector run soon. It weighs array buffers by their length, so one large one that is dropped at once is reason
+ * enough; being resizable and never touched, it takes address space only.
+ */
+function pressCollector(): void {
+  pressedAt = liveBytes.total;
+  for (const bytes of [2 ** 32, 2 ** 30, 2 ** 28]) {
+    try {
+      new ArrayBuffer(bytes, { maxByteLength: bytes });
+      return;
+    } catch {
+      // Not that much address space: a smaller one weighs less, but something.
+    }
+  }
 }
 
 function nextMacrotask(): Promise<void> {

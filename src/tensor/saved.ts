@@ -1,7 +1,6 @@
 import type { Operand } from "../backend/backend.ts";
 import { AutogradError } from "../core/errors.ts";
 import { formatShape, type Shape } from "../core/shape.ts";
-import { weighSaved } from "./lifetime.ts";
 import type { Storage } from "./storage.ts";
 import { operandOf, Tensor } from "./tensor.ts";
 
@@ -19,7 +18,6 @@ export class Saved {
     this.shape = tensor.shape;
     this.#version = this.storage.version;
     this.#role = role;
-    weighSaved(this.storage.bytes);
   }
 
   operand(): Operand {

@@ -1,6 +1,7 @@
 import {
   ChannelPass,
   ChannelSums,
+  entryBytes,
   loadTwo,
   maddDouble,
   storeSums,
@@ -45,9 +46,14 @@ export function batchNormGradSums(sums: usize, chunk: i32, _thread: i32): void {
 function sumPlanes(job: GradSums, part: i32, firstChannel: i32, endChannel: i32): void {
   const bytes = (<usize>job.length(part)) << 2;
   for (let n = job.firstImage(part); n < job.endImage(part); n++) {
+    let start = job.at(0, n, firstChannel, job.place(part));
+    let mean = job.mean + ((<usize>firstChannel) << 3);
+    let entry = job.entry(part, firstChannel);
     for (let c = firstChannel; c < endChannel; c++) {
-      const start = job.at(0, n, c, job.place(part));
-      addPlane(job, start, bytes, load<f64>(job.mean + ((<usize>c) << 3)), job.entry(part, c));
+      addPlane(job, start, bytes, load<f64>(mean), entry);
+      start += (<usize>job.S) << 2;
+      mean += 8;
+      entry += entryBytes;
     }
   }
 }

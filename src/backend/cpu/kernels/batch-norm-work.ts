@@ -89,6 +89,9 @@ export class ChannelPass {
   }
 }
 
+/** From one entry to the next. */
+export const entryBytes: usize = 32;
+
 /** Two float32 from memory, in double precision. */
 export function loadTwo(at: usize): v128 {
   return f64x2.promote_low_f32x4(v128.load64_zero(at));

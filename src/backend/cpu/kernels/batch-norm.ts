@@ -1,5 +1,6 @@
 import {
   ChannelSums,
+  entryBytes,
   isNumber,
   loadTwo,
   maddDouble,
@@ -33,19 +34,26 @@ export function batchNormMoments(sums: usize, chunk: i32, _thread: i32): void {
   }
 }
 
-/** The value of the part that its sums are taken from; 0 if not finite, which would turn an infinite mean into NaN. */
-function shiftOf(job: Moments, part: i32, c: i32): f64 {
-  const first = <f64>load<f32>(job.at(job.x, job.firstImage(part), c, job.place(part)));
-  return isNumber(first) ? first : 0;
+/** What the sums of a part are taken from, its first value; 0 if not finite, which would turn an infinite mean into NaN. */
+function shiftAt(first: usize): f64 {
+  const value = <f64>load<f32>(first);
+  return isNumber(value) ? value : 0;
 }
 
 /** S > 1. Image by image, so that memory is read in runs as long as the block of channels. */
 function sumPlanes(job: Moments, part: i32, firstChannel: i32, endChannel: i32): void {
   const place = job.place(part);
   const length = job.length(part);
+  const planeBytes = (<usize>job.S) << 2;
   for (let n = job.firstImage(part); n < job.endImage(part); n++) {
+    let x = job.at(job.x, n, firstChannel, place);
+    let first = job.at(job.x, job.firstImage(part), firstChannel, place);
+    let entry = job.entry(part, firstChannel);
     for (let c = firstChannel; c < endChannel; c++) {
-      addPlane(job.at(job.x, n, c, place), length, shiftOf(job, part, c), job.entry(part, c));
+      addPlane(x, length, shiftAt(first), entry);
+      x += planeBytes;
+      first += planeBytes;
+      entry += entryBytes;
     }
   }
 }
@@ -120,7 +128,8 @@ function finishMoments(job: Moments, part: i32, c: i32): void {
   const count = job.count(part);
   const sum = sumHalves(v128.load(entry));
   const squares = sumHalves(v128.load(entry, 16));
-  store<f64>(entry, shiftOf(job, part, c) + sum / count);
+  const first = job.at(job.x, job.firstImage(part), c, job.place(part));
+  store<f64>(entry, shiftAt(first) + sum / count);
   store<f64>(entry, max(squares - (sum * sum) / count, 0), 8);
 }
 
