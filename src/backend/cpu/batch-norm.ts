@@ -1,4 +1,3 @@
-/** Batch normalization: each tensor is read once for sums over its channels and once for the result. */
 import type {
   Backend,
   BatchNormGradOptions,
@@ -20,6 +19,7 @@ const entryElements = 1024;
 
 type BatchNormKernels = Pick<Backend, "batchNormStats" | "batchNormApply" | "batchNormGrad">;
 
+/** Batch normalization: forward and backward each read a tensor once for sums over its channels and once for the result. */
 export function batchNormKernels(machine: Machine): BatchNormKernels {
   return {
     batchNormStats(x, mean, variance, layout, update) {

@@ -166,6 +166,7 @@ export function tapOffsets(reading: Reading, image: Image): Int32Array {
   return offsets;
 }
 
+/** The least multiple of `multiple` that is not below `value`. */
 export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }

@@ -1,4 +1,3 @@
-/** Matrix products, from packed panels. */
 import type { Backend, MatmulLayout } from "../backend.ts";
 import { cutEvenly, groupUnits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
@@ -13,6 +12,7 @@ const fewestRows = 32;
 /** Products of K that repay adding up one more partial result. */
 const fewestDepth = 512;
 
+/** Matrix products: both factors are packed into panels, which 4 x 8 elements of the product at a time are summed from. */
 export function matmulKernels(machine: Machine): Pick<Backend, "matmul"> {
   return {
     matmul(a, b, out, layout) {

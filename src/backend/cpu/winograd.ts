@@ -11,7 +11,7 @@ const enoughUnits = 32;
 const fewestChannels = 16;
 
 /** A convolution of kernel 3 x 3 and stride 1. For the gradient of its input, dy takes the part of x and dx that of y. */
-export interface WinogradConvolution {
+interface WinogradConvolution {
   readonly source: Operand;
   readonly weight: Operand;
   readonly bias: Operand | null;
