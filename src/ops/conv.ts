@@ -24,6 +24,8 @@ export interface Conv2dOptions {
  *
  * Shapes: x (N, C, H, W), weight (K, C / groups, kernelH, kernelW), bias (K) or null; returns (N, K, outH, outW) with
  * outH = floor((H + 2 * padding - dilation * (kernelH - 1) - 1) / stride) + 1.
+ * Unlike PyTorch: NaN and infinities in x or dy may reach neighbouring outputs, and neighbouring taps of the weight's gradient, on the
+ * CPU: 3 x 3 kernels with many channels compute 2 x 2 outputs together (Winograd).
  * Throws: ShapeError if channels, groups or sizes do not fit; ArgumentError for strides, paddings, dilations out of range.
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
