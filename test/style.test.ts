@@ -74,7 +74,7 @@ describe("the checks themselves", () => {
     const [folder, home] = [["", "work", "main"].join("/"), ["", "home", "me"].join("/")];
     const files = new Map([
       ["a.md", `see ${folder} or "${home}"`],
-      ["b.md", "see src/work/main and https://example.org/work/x and /tmp"],
+      ["b.md", "see src/home/main and https://example.org/home/x and /tmp"],
     ]);
     expect(machinePaths(files)).toEqual([`a.md: ${folder}`, `a.md: ${home}`]);
   });
