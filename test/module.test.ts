@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   ArgumentError,
+  arange,
   DTypeError,
   nn,
   optim,
@@ -143,6 +144,14 @@ describe("loadStateDict", () => {
     expect(Array.from(bn.bias?.dataSync() ?? [])).toEqual([-3, 1]);
     expect(bn.numBatchesTracked).toBe(7);
   });
+});
+
+test("arange counts in float32 unless told otherwise", () => {
+  expect([arange(3).dtype, arange(0, 3, 1, { dtype: "int32" }).dtype]).toEqual([
+    "float32",
+    "int32",
+  ]);
+  expect(Array.from(arange(1, 2, 0.25).dataSync())).toEqual([1, 1.25, 1.5, 1.75]);
 });
 
 describe("constructors refuse", () => {

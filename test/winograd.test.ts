@@ -4,10 +4,16 @@ import type { Conv2dLayout } from "../src/backend/backend.ts";
 import { createCpuBackend } from "../src/backend/cpu/index.ts";
 import { suitsWinograd } from "../src/backend/cpu/winograd.ts";
 import { suitsWinogradWeight } from "../src/backend/cpu/winograd-weight.ts";
-import { convLayout, square } from "./contract/conv.ts";
+import {
+  convCase,
+  convGradInputCase,
+  convGradWeightCase,
+  convLayout,
+  square,
+} from "./contract/conv.ts";
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
-import { execute, input, type KernelCase, output, referenceFor } from "./support/kernel-case.ts";
+import { execute, referenceFor } from "./support/kernel-case.ts";
 import { distinct } from "./support/random.ts";
 
 const layouts: readonly Conv2dLayout[] = [
@@ -56,9 +62,10 @@ test("few channels, other kernels, strides, dilations, groups and small outputs 
 
 describe.each(builds)("convolution by tiles, $build build", ({ backend, others }) => {
   test.each([
-    ["forward", forwardCase],
-    ["gradient of the input", gradInputCase],
-    ["gradient of the weight", gradWeightCase],
+    ["forward", (layout: Conv2dLayout) => convCase(layout)],
+    ["forward without bias", (layout: Conv2dLayout) => convCase(layout, { hasBias: false })],
+    ["gradient of the input", convGradInputCase],
+    ["gradient of the weight", convGradWeightCase],
   ])("%s: like the reference, the same bits on 1, 2 and 4 threads", async (_, makeCase) => {
     for (const layout of layouts) {
       const kernelCase = makeCase(layout);
@@ -77,53 +84,34 @@ describe.each(builds)("convolution by tiles, $build build", ({ backend, others }
   });
 });
 
-function sizes({ N, C, H, W, K, outH, outW }: Conv2dLayout) {
-  return { x: N * C * H * W, weight: K * C * 9, y: N * K * outH * outW };
-}
-
-function forwardCase(layout: Conv2dLayout): KernelCase {
-  const { x, weight, y } = sizes(layout);
-  return {
-    label: `conv2d ${JSON.stringify(layout)}`,
-    products: layout.C * 9,
-    given: {
-      x: input(distinct(x, { seed: 1 })),
-      weight: input(distinct(weight, { seed: 2 })),
-      bias: input(distinct(layout.K, { seed: 3 })),
-      y: output(y),
-      unbiased: output(y),
-    },
-    run: (on, o) => {
-      on.conv2d(o.x, o.weight, o.bias, o.y, layout);
-      on.conv2d(o.x, o.weight, null, o.unbiased, layout);
-    },
-  };
-}
-
-function gradInputCase(layout: Conv2dLayout): KernelCase {
-  const { x, weight, y } = sizes(layout);
-  return {
-    label: `conv2dGradInput ${JSON.stringify(layout)}`,
-    products: layout.K * 9,
-    given: {
-      dy: input(distinct(y, { seed: 4 })),
-      weight: input(distinct(weight, { seed: 2 })),
-      dx: output(x),
-    },
-    run: (on, o) => on.conv2dGradInput(o.dy, o.weight, o.dx, layout),
-  };
-}
-
-function gradWeightCase(layout: Conv2dLayout): KernelCase {
-  const { x, weight, y } = sizes(layout);
-  return {
-    label: `conv2dGradWeight ${JSON.stringify(layout)}`,
-    products: layout.N * layout.outH * layout.outW,
-    given: {
-      dy: input(distinct(y, { seed: 4 })),
-      x: input(distinct(x, { seed: 1 })),
-      dWeight: output(weight),
-    },
-    run: (on, o) => on.conv2dGradWeight(o.dy, o.x, o.dWeight, layout),
-  };
-}
+test.each(builds)(
+  "NaN reaches what reads it and spoils at most its tile, $build build",
+  ({ backend }) => {
+    const layout = convLayout({ N: 2, C: 16, K: 16, H: 12, W: 12, ...square(3, { padding: 1 }) });
+    const values = distinct(2 * 16 * 144, { seed: 1 });
+    values[0] = Number.NaN;
+    const [x, weight, y] = [
+      values,
+      distinct(16 * 16 * 9, { seed: 2 }),
+      new Float32Array(values.length),
+    ].map((source) => {
+      const operand = {
+        handle: backend.alloc(source.byteLength),
+        offset: 0,
+        length: source.length,
+        dtype: "float32",
+      } as const;
+      backend.write(operand, source);
+      return operand;
+    });
+    backend.conv2d(x, weight, null, y, layout);
+    const spoilt = Array.from(backend.readSync(y), (value, i) =>
+      Number.isNaN(value) ? i : -1,
+    ).filter((i) => i >= 0);
+    const places = spoilt.map((i) => [Math.floor(i / (16 * 144)), Math.floor(i / 12) % 12, i % 12]);
+    // Of pixel (0, 0) of image 0: read by outputs 0 and 1 both ways, which are one tile.
+    expect(spoilt.length).toBe(16 * 4);
+    expect(places.every(([n, h, w]) => n === 0 && h < 2 && w < 2)).toBe(true);
+    for (const { handle } of [x, weight, y]) backend.free(handle);
+  },
+);

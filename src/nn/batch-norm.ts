@@ -28,7 +28,7 @@ export interface BatchNormLayerOptions {
   /** Keep running statistics. Without them every forward uses its own batch, in evaluation too. Default true. */
   readonly trackRunningStats?: boolean;
   /**
-   * "propagate" (default) lets NaN and infinity into the running statistics for good, as PyTorch does; "skip" leaves statistics
+   * Unlike PyTorch, which only has the default: "propagate" lets NaN and infinity into the running statistics for good, as PyTorch does; "skip" leaves statistics
    * and counter alone and reports the first time; "throw" leaves them alone and throws ArgumentError.
    */
   readonly onNonFinite?: OnNonFinite;

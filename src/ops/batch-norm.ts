@@ -38,8 +38,8 @@ export interface BatchNormOptions {
  * y = (x - mean) / sqrt(variance + eps) * weight + bias
  *
  * In training, mean and (biased) variance are those of x over every axis but 1, gradients flow through them, and
- * running <- (1 - momentum) * running + momentum * observed, with the unbiased variance. Otherwise they are the running ones,
- * captured by value: what happens to the buffers later cannot change this graph.
+ * running <- (1 - momentum) * running + momentum * observed, with the unbiased variance. Otherwise they are the running ones.
+ * Unlike PyTorch: captured by value, so that what happens to the buffers later cannot change this graph.
  *
  * Shapes: x (N, C, ...), runningMean and runningVar (C) or null, weight and bias (C) or null; returns like x.
  * Numerics: statistics are accumulated in double precision around a shift, never as E[x^2] - E[x]^2.

@@ -31,7 +31,10 @@ export abstract class Optimizer {
     }
   }
 
-  /** Drops all gradients: `grad` is null until the next backward, and the old gradient tensors end. */
+  /**
+   * Drops all gradients: `grad` is null until the next backward.
+   * Unlike PyTorch: the old gradient tensors end, whoever holds them; `detach()` one to keep its values.
+   */
   zeroGrad(): void {
     for (const parameter of this.parameters) {
       parameter.grad?.dispose();

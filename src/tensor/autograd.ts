@@ -115,6 +115,7 @@ export interface BackwardOptions {
 /**
  * Adds the gradient of `root` with respect to every leaf that requires one to that leaf's `grad`.
  *
+ * Unlike PyTorch: gradients have no graph of their own; a second derivative is an AutogradError.
  * Shapes: cotangent like root; it may be left out when root has one element (then it is 1).
  * Throws: AutogradError if root has no graph, if the graph was released by an earlier backward, or if a tensor that it needs was
  * overwritten since; ShapeError if the cotangent is missing or does not fit. Nothing is changed in these cases.

@@ -159,7 +159,7 @@ function drawn(op: string, shape: Shape, options: TensorOptions, draw: () => num
 
 /**
  * Evenly spaced numbers: `arange(end)`, `arange(start, end)`, `arange(start, end, step)`; `end` is not included.
- * dtype: "float32" unless given (unlike PyTorch, which gives int64 for integers: there is no int64 here).
+ * Unlike PyTorch: "float32" unless given, also for whole numbers; there is no int64 here.
  * Throws: ArgumentError if step is 0 or leads away from `end`.
  */
 export function arange(

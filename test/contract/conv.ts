@@ -182,7 +182,7 @@ function sizes(layout: Conv2dLayout) {
   };
 }
 
-function convCase(layout: Conv2dLayout, { hasBias = true } = {}): KernelCase {
+export function convCase(layout: Conv2dLayout, { hasBias = true } = {}): KernelCase {
   const { x, weight, y } = sizes(layout);
   return {
     label: `conv2d ${JSON.stringify(layout)}`,
@@ -197,7 +197,7 @@ function convCase(layout: Conv2dLayout, { hasBias = true } = {}): KernelCase {
   };
 }
 
-function convGradInputCase(layout: Conv2dLayout): KernelCase {
+export function convGradInputCase(layout: Conv2dLayout): KernelCase {
   const { x, weight, y } = sizes(layout);
   return {
     label: `conv2dGradInput ${JSON.stringify(layout)}`,
@@ -211,7 +211,7 @@ function convGradInputCase(layout: Conv2dLayout): KernelCase {
   };
 }
 
-function convGradWeightCase(layout: Conv2dLayout): KernelCase {
+export function convGradWeightCase(layout: Conv2dLayout): KernelCase {
   const { x, weight, y } = sizes(layout);
   return {
     label: `conv2dGradWeight ${JSON.stringify(layout)}`,

@@ -6,7 +6,7 @@ import type {
   Operand,
   RunningUpdate,
 } from "../backend.ts";
-import { chunkElements, floatBits, groupUnits, withJob } from "./job.ts";
+import { chunkElements, evenly, floatBits, groupUnits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
 /** Rows of (N, C) summed at a time: a first-level cache keeps what was read of them for the next columns. */
@@ -157,11 +157,6 @@ function cutPlanes({ N, C, S }: ChannelLayout): SumsCut {
   const images = Math.max(Math.ceil(entryElements / S), Math.floor(elements / (C * S)));
   const channels = Math.max(1, Math.floor(elements / (Math.min(images, N) * S)));
   return { images: evenly(N, images), segmentLength: S, channels: Math.min(channels, C) };
-}
-
-/** The size of equal parts of `total`, each at most `most`. */
-function evenly(total: number, most: number): number {
-  return Math.ceil(total / Math.ceil(total / most));
 }
 
 interface Pass {

@@ -1,5 +1,6 @@
 /** How convolutions read images: the host's side of kernels/conv-image.ts, which draws the layout. Sizes are in floats. */
 import type { Conv2dLayout } from "../backend.ts";
+import { roundUp } from "./job.ts";
 
 /** Height or width of a convolution: which places of a source make each place of an output. */
 export interface Axis {
@@ -164,16 +165,6 @@ export function tapOffsets(reading: Reading, image: Image): Int32Array {
     }
   }
   return offsets;
-}
-
-/** The least multiple of `multiple` that is not below `value`. */
-export function roundUp(value: number, multiple: number): number {
-  return Math.ceil(value / multiple) * multiple;
-}
-
-/** The size of equal parts of `total`, at most `most` if that is at least 1. */
-export function evenly(total: number, most: number): number {
-  return Math.ceil(total / Math.ceil(total / Math.max(1, most)));
 }
 
 /** Places behind an output's own that its taps reach. */

@@ -1,16 +1,14 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
 import {
-  evenly,
   forwardAxis,
   type Image,
   imageOf,
   imagePlan,
   type Reading,
-  roundUp,
   sizesOf,
   tapOffsets,
 } from "./conv-plan.ts";
-import { withJob } from "./job.ts";
+import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
 /** What a thread keeps of x and dy in scratch at a time, in floats. */

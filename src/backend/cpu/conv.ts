@@ -5,13 +5,12 @@ import {
   imageOf,
   imagePlan,
   type Reading,
-  roundUp,
   rowsWithin,
   sizesOf,
   tapOffsets,
 } from "./conv-plan.ts";
 import { convGradWeight } from "./conv-weight.ts";
-import { withJob } from "./job.ts";
+import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { suitsWinograd, winograd } from "./winograd.ts";
 import { suitsWinogradWeight, winogradGradWeight } from "./winograd-weight.ts";

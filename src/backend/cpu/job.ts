@@ -26,6 +26,16 @@ export function groupUnits(units: number, unitElements: number): Cut {
   return { chunks: Math.ceil(units / perChunk), perChunk };
 }
 
+/** The least multiple of `multiple` that is not below `value`. */
+export function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}
+
+/** The size of equal parts of `total`, at most `most` if that is at least 1. */
+export function evenly(total: number, most: number): number {
+  return Math.ceil(total / Math.ceil(total / Math.max(1, most)));
+}
+
 /** Writes the 32-bit words of a kernel's job into device memory for the length of the call. */
 export function withJob(
   machine: Machine,

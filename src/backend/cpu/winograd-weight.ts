@@ -1,7 +1,7 @@
 import type { Conv2dLayout } from "../backend.ts";
-import { evenly, imageOf, imagePlan, roundUp } from "./conv-plan.ts";
+import { imageOf, imagePlan } from "./conv-plan.ts";
 import type { GradWeightOperands } from "./conv-weight.ts";
-import { withJob } from "./job.ts";
+import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { suitsWinograd, tilesOf } from "./winograd.ts";
 

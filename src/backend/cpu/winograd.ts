@@ -1,6 +1,6 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
-import { evenly, forwardAxis, imageOf, imagePlan, roundUp } from "./conv-plan.ts";
-import { withJob } from "./job.ts";
+import { forwardAxis, imageOf, imagePlan } from "./conv-plan.ts";
+import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
 /** Transformed inputs that a thread keeps in scratch, in floats: they are read again for every four output channels. */
