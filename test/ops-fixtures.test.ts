@@ -1,7 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { nn, type Tensor } from "../src/index.ts";
-import { expectClose, tolerance } from "./support/close.ts";
-import { Fixture, readCases } from "./support/fixtures.ts";
+import { nn } from "../src/index.ts";
+import { testOperations } from "./support/op-fixtures.ts";
 
 const { leakyRelu, linear, conv2d, maxPool2d, avgPool2d, softmax, logSoftmax, crossEntropy } =
   nn.functional;
@@ -25,23 +23,7 @@ interface Options {
   readonly reduction: "mean" | "sum" | "none";
 }
 
-interface Case {
-  readonly name: string;
-  readonly op: string;
-  readonly inputs: readonly string[];
-  readonly options: Options;
-  readonly differentiable: boolean;
-}
-
-interface Result {
-  readonly values: Tensor;
-  readonly indices?: Tensor;
-}
-
-type Inputs = Readonly<Record<string, Tensor>>;
-type Operation = (inputs: Inputs, options: Options) => Tensor | Result;
-
-const operations: Readonly<Record<string, Operation>> = {
+testOperations<Options>("ops", {
   add: ({ a, b }) => a.add(b),
   sub: ({ a, b }) => a.sub(b),
   mul: ({ a, b }) => a.mul(b),
@@ -78,50 +60,4 @@ const operations: Readonly<Record<string, Operation>> = {
   softmax: ({ x }, { axis }) => softmax(x, axis),
   logSoftmax: ({ x }, { axis }) => logSoftmax(x, axis),
   crossEntropy: ({ logits, labels }, { reduction }) => crossEntropy(logits, labels, { reduction }),
-};
-
-const fixture = new Fixture("ops");
-const cases = readCases<Case>("ops");
-const placements = [
-  { device: "cpu", dtype: "float32" },
-  { device: "reference", dtype: "float32" },
-  { device: "reference", dtype: "float64" },
-] as const;
-
-test("the fixtures cover every operation of the table", () => {
-  expect(new Set(cases.map(({ op }) => op))).toEqual(new Set(Object.keys(operations)));
 });
-
-describe.each(placements)("$dtype on $device agrees with PyTorch", ({ device, dtype }) => {
-  test.each(cases)("$name", async ({ name, op, inputs, options, differentiable }) => {
-    const place = { device, dtype, requiresGrad: differentiable };
-    const tensors = Object.fromEntries(
-      inputs.map((input) => [input, fixture.tensor(`${name}/${input}`, place)]),
-    );
-    const result = asResult(operations[op](tensors, options));
-
-    await expectTensor(result.values, `${name}/out`);
-    if (result.indices !== undefined) await expectTensor(result.indices, `${name}/indices`);
-    expect(result.values.requiresGrad).toBe(differentiable);
-    if (!differentiable) return;
-
-    result.values.backward(fixture.tensor(`${name}/cotangent`, { device, dtype }));
-    for (const input of inputs) await expectGradient(tensors[input], `${name}/grad_${input}`);
-  });
-});
-
-function asResult(result: Tensor | Result): Result {
-  return "values" in result ? result : { values: result };
-}
-
-async function expectTensor(actual: Tensor | null, key: string): Promise<void> {
-  const { shape, values } = fixture.get(key);
-  expect(actual?.shape, `shape of ${key}`).toEqual(shape);
-  const pair = actual?.dtype === "float64" ? tolerance.float64 : tolerance.float32;
-  expectClose((await actual?.data()) ?? [], values, pair, key);
-}
-
-async function expectGradient(input: Tensor, key: string): Promise<void> {
-  if (fixture.has(key)) return expectTensor(input.grad, key);
-  expect(input.grad, key).toBeNull();
-}

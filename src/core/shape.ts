@@ -152,6 +152,26 @@ export function resolveReshape(op: string, from: Shape, to: Shape): number[] {
   return to.map((axisSize) => (axisSize === -1 ? size / known : axisSize));
 }
 
+/** One number for every axis, or one per axis, outermost first. */
+export type Sizes = number | readonly number[];
+
+/** `value` as one number per axis of `axes`; a single number stands for all. Throws ArgumentError unless integers >= `least`. */
+export function sizesOf(
+  op: string,
+  name: string,
+  value: Sizes,
+  { axes, least }: { readonly axes: number; readonly least: number },
+): readonly number[] {
+  const sizes = typeof value === "number" ? new Array<number>(axes).fill(value) : value;
+  if (sizes.length === axes && sizes.every((n) => Number.isInteger(n) && n >= least)) return sizes;
+  const many = axes === 1 ? "an array of one" : `${axes} of them`;
+  throw new ArgumentError({
+    op,
+    expected: `${name} to be an integer >= ${least}, or ${many}`,
+    actual: JSON.stringify(value),
+  });
+}
+
 /** `value` as [height, width]; a single number stands for both. Throws ArgumentError unless integers >= `least`. */
 export function pairOf(
   op: string,
@@ -159,11 +179,6 @@ export function pairOf(
   value: number | readonly [number, number],
   least: number,
 ): readonly [number, number] {
-  const pair = typeof value === "number" ? ([value, value] as const) : value;
-  if (pair.length === 2 && pair.every((n) => Number.isInteger(n) && n >= least)) return pair;
-  throw new ArgumentError({
-    op,
-    expected: `${name} to be an integer >= ${least}, or two of them`,
-    actual: JSON.stringify(value),
-  });
+  const [height, width] = sizesOf(op, name, value, { axes: 2, least });
+  return [height, width];
 }
