@@ -6,15 +6,22 @@ import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { formatShape } from "../core/shape.ts";
 import { batchNorm } from "../ops/batch-norm.ts";
 import { checkTensor } from "../ops/check.ts";
-import { ones, tensor, zeros } from "../tensor/create.ts";
+import { ones, zeros } from "../tensor/create.ts";
+import { asInFirstRun, isRecomputing } from "../tensor/recompute.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { Module, pathInCall } from "./module.ts";
+import { internals } from "./internals.ts";
+import { Module } from "./module.ts";
+import {
+  type OnNonFinite,
+  policies,
+  recordFor,
+  type SkippedBatches,
+  settle,
+  skipRecord,
+} from "./non-finite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
 import { describe } from "./slot.ts";
-
-/** What a batch with a mean or variance that is not finite does to the running statistics. */
-export type OnNonFinite = "propagate" | "skip" | "throw";
 
 export interface BatchNormLayerOptions {
   /** Added to the variance, inside the root. Default 1e-5. */
@@ -34,19 +41,6 @@ export interface BatchNormLayerOptions {
   readonly onNonFinite?: OnNonFinite;
 }
 
-/** The first batch that `onNonFinite` kept out of the running statistics, and how many there were. */
-export interface SkippedBatches {
-  readonly count: number;
-  readonly firstChannel: number;
-  /** Number of the forward call in training, from 1. */
-  readonly firstBatch: number;
-}
-
-const policies: readonly OnNonFinite[] = ["propagate", "skip", "throw"];
-
-/** Nothing skipped, in the layout of `RunningUpdate.skipped`. */
-const nothingSkipped = Int32Array.of(0, -1, 0);
-
 abstract class BatchNorm extends Module {
   static override readonly kind: string = "BatchNorm";
 
@@ -64,7 +58,8 @@ abstract class BatchNorm extends Module {
   declare runningMean: Tensor | null; // (C)
   declare runningVar: Tensor | null; // (C), the unbiased variance
   declare numBatchesTracked: number | null;
-  #skipped: Tensor | null = null;
+  /** @internal The device's record of skipped batches; see `RunningUpdate`. */
+  [skipRecord]: Tensor | null = null;
 
   /** Ranks that forward takes, for its error. */
   protected abstract readonly ranks: readonly number[];
@@ -105,22 +100,23 @@ abstract class BatchNorm extends Module {
 
   /**
    * Shapes: x (N, C, ...) of the layer's rank; returns like x.
-   * In training this moves the running statistics, also under `noGrad`, also when no parameter requires grad.
+   * In training this moves the running statistics, also under `noGrad`, also when no parameter requires grad; the second run of a
+   * forward inside `nn.recompute` does not.
    * Throws: ShapeError for another rank; otherwise as `nn.functional.batchNorm`. The counter has moved already when it throws.
    */
   forward(x: Tensor): Tensor {
-    this.#checkRank(x);
-    const isTracking = this.training && this.trackRunningStats;
+    checkRank(this.kind, this.ranks, x);
+    const isTracking = this.training && this.trackRunningStats && !isRecomputing();
     if (isTracking && this.numBatchesTracked !== null) this.numBatchesTracked += 1;
-    const { runningMean, runningVar, weight, bias, eps } = this;
+    const { weight, bias, eps } = this;
+    const { runningMean, runningVar } = runningOf(this, isTracking);
     const usesBatch = this.training || (runningMean === null && runningVar === null);
-    const readsRunning = !this.training || this.trackRunningStats;
-    const skipped = isTracking && runningMean !== null ? this.#skipRecord(runningMean) : null;
-    const y = batchNorm(x, readsRunning ? runningMean : null, readsRunning ? runningVar : null, {
+    const skipped = isTracking && runningMean !== null ? recordFor(this, runningMean) : null;
+    const y = batchNorm(x, runningMean, runningVar, {
       ...{ weight, bias, eps, training: usesBatch, skipped },
-      ...this.#averaging(),
+      ...averagingOf(this),
     });
-    if (skipped !== null) this.#settle(skipped);
+    if (skipped !== null) settle(this, skipped);
     return y;
   }
 
@@ -175,64 +171,35 @@ abstract class BatchNorm extends Module {
       ...{ eps, momentum, affine, ...bias, track_running_stats: trackRunningStats },
     });
   }
+}
 
-  #checkRank(x: Tensor): void {
-    checkTensor(this.kind, x);
-    const rank = x.shape.length;
-    if (this.ranks.includes(rank)) return;
-    throw new ShapeError({
-      op: this.kind,
-      expected: `x with ${this.ranks.join(" or ")} axes (N, C, ...)`,
-      actual: `${rank} axes, shape ${formatShape(x.shape)}`,
-    });
-  }
+function checkRank(kind: string, ranks: readonly number[], x: Tensor): void {
+  checkTensor(kind, x);
+  const rank = x.shape.length;
+  if (ranks.includes(rank)) return;
+  throw new ShapeError({
+    op: kind,
+    expected: `x with ${ranks.join(" or ")} axes (N, C, ...)`,
+    actual: `${rank} axes, shape ${formatShape(x.shape)}`,
+  });
+}
 
-  /** How the running statistics average. Without a counter, the cumulative average cannot move: its weight is 0. */
-  #averaging(): { readonly momentum: number | null; readonly batches: number } {
-    const batches = this.numBatchesTracked;
-    if (this.momentum === null && batches === null) return { momentum: 0, batches: 0 };
-    return { momentum: this.momentum, batches: batches ?? 0 };
-  }
+/** The statistics that a forward reads or moves: in training none unless it moves them. */
+function runningOf(layer: BatchNorm, isTracking: boolean) {
+  const { runningMean, runningVar } = layer;
+  if (isTracking) return { runningMean, runningVar };
+  if (layer.training) return { runningMean: null, runningVar: null };
+  const copy = (buffer: Tensor | null) => buffer?.clone().keep() ?? null;
+  return asInFirstRun(layer[internals], { runningMean, runningVar }, (live) => ({
+    runningMean: copy(live.runningMean),
+    runningVar: copy(live.runningVar),
+  }));
+}
 
-  #skipRecord(runningMean: Tensor): Tensor | null {
-    if (this.onNonFinite === "propagate") return null;
-    const { device } = runningMean;
-    if (this.#skipped === null || this.#skipped.device !== device) {
-      this.#skipped = tensor(nothingSkipped, { device }).keep();
-    }
-    return this.#skipped;
-  }
-
-  /** Takes skipped batches out of the counter. Devices that only read asynchronously keep the record themselves. */
-  #settle(skipped: Tensor): void {
-    const backend = backendFor(skipped);
-    if (!backend.readsSynchronously) return;
-    const [count, firstChannel, firstBatch] = skipped.dataSync();
-    if (count === 0) return;
-    backend.write(operandOf(skipped), nothingSkipped);
-    if (this.numBatchesTracked !== null) this.numBatchesTracked -= count;
-    if (this.onNonFinite === "throw") {
-      throw new ArgumentError({
-        op: this.kind,
-        expected: 'finite batch statistics (onNonFinite is "throw")',
-        actual: `NaN or infinity in channel ${firstChannel} of ${pathInCall(this)}, training batch ${firstBatch}`,
-        hint: "the running statistics are untouched; look at the inputs of this batch",
-      });
-    }
-    const before = this.skippedBatches;
-    this.skippedBatches = before
-      ? { ...before, count: before.count + count }
-      : { count, firstChannel, firstBatch };
-    if (before === null) this.#report(firstChannel, firstBatch);
-  }
-
-  #report(channel: number, batch: number): void {
-    globalThis.process?.emitWarning?.(
-      `${pathInCall(this)} met NaN or infinity in channel ${channel} at training batch ${batch}; ` +
-        "its running statistics skip such batches (said once; see skippedBatches)",
-      { type: "NonFiniteBatchWarning" },
-    );
-  }
+/** How the running statistics average. Without a counter, the cumulative average cannot move: its weight is 0. */
+function averagingOf({ momentum, numBatchesTracked }: BatchNorm) {
+  if (momentum === null && numBatchesTracked === null) return { momentum: 0, batches: 0 };
+  return { momentum, batches: numBatchesTracked ?? 0 };
 }
 
 function checkNumber(kind: string, expected: string, value: unknown): void {

@@ -9,14 +9,19 @@ interface Invocable {
  */
 export abstract class Callable {
   constructor() {
-    const call: Invocable = Object.setPrototypeOf(
-      (...args: readonly unknown[]) => call.invoke(args),
-      new.target.prototype,
-    );
-    // A function has these of its own; modules leave them free for their users.
-    Reflect.deleteProperty(call, "name");
-    Reflect.deleteProperty(call, "length");
     // biome-ignore lint/correctness/noConstructorReturn: this is what makes instances callable
-    return Object.assign(call);
+    return Object.assign(callableWith(new.target.prototype));
   }
+}
+
+/** A callable object of a class without any property of its own: no constructor has run. */
+export function callableWith(prototype: object): Callable {
+  const call: Callable & Invocable = Object.setPrototypeOf(
+    (...args: readonly unknown[]) => call.invoke(args),
+    prototype,
+  );
+  // A function has these of its own; modules leave them free for their users.
+  Reflect.deleteProperty(call, "name");
+  Reflect.deleteProperty(call, "length");
+  return call;
 }

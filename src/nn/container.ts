@@ -7,22 +7,21 @@ export type Layer = Module & ((x: Tensor) => Tensor);
 
 /** Modules under the names "0", "1", ...: their state keys start with these. */
 abstract class Indexed<Item extends Module> extends Module {
-  #length = 0;
-
   constructor(items: readonly Item[]) {
     super();
     for (const item of items) this.append(item);
   }
 
   get size(): number {
-    return this.#length;
+    return this.toArray().length;
   }
 
   append(item: Item): this {
+    const position = this.size;
     if (!(item instanceof Module)) {
-      throw new TypeError(`${this.kind}: expected a module at position ${this.#length}`);
+      throw new TypeError(`${this.kind}: expected a module at position ${position}`);
     }
-    Object.defineProperty(this, this.#length++, {
+    Object.defineProperty(this, position, {
       value: item,
       enumerable: true,
       writable: true,
@@ -37,7 +36,7 @@ abstract class Indexed<Item extends Module> extends Module {
     if (found !== undefined) return found;
     throw new ArgumentError({
       op: `${this.kind}.at`,
-      expected: `an index below ${this.#length}`,
+      expected: `an index below ${this.size}`,
       actual: String(index),
     });
   }

@@ -2,25 +2,19 @@
 import type { Device } from "../backend/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { ArgumentError } from "../core/errors.ts";
+import { asInFirstRun } from "../tensor/recompute.ts";
 import { runInScope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { Callable } from "./callable.ts";
+import { cloneModule } from "./clone.ts";
+import { addHook, type ForwardHook, type ForwardPreHook, type HookHandle } from "./hooks.ts";
+import { Internals, internals } from "./internals.ts";
 import { type LoadOptions, type LoadResult, loadInto } from "./load-state.ts";
 import { moveState } from "./move.ts";
 import { Parameter } from "./parameter.ts";
 import { defineSlot, describe, type StateSlot } from "./slot.ts";
 import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
 import { join, uniqueState, walk } from "./tree.ts";
-
-/** Sees the arguments of a call before `forward`; what it returns, if anything, replaces them. */
-export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unknown;
-/** Sees the output of a call; what it returns, if anything, replaces it. */
-export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
-
-/** Undoes a registration. */
-export interface HookHandle {
-  remove(): void;
-}
 
 /** The modules whose calls are running, outermost first. */
 const callStack: Module[] = [];
@@ -38,9 +32,8 @@ export abstract class Module extends Callable {
 
   /** Set by `train` and `eval`; read by layers whose forward differs. */
   training = true;
-  readonly #bufferNames = new Set<string>();
-  readonly #preHooks = new Set<ForwardPreHook>();
-  readonly #hooks = new Set<ForwardHook>();
+  /** @internal */
+  readonly [internals] = new Internals();
 
   abstract forward(...args: never[]): unknown;
 
@@ -51,34 +44,36 @@ export abstract class Module extends Callable {
   /** @internal What calling the module does. */
   invoke(args: readonly unknown[]): unknown {
     callStack.push(this);
+    const mode = this.training;
+    const firstMode = asInFirstRun(this, mode);
     try {
+      if (mode !== firstMode) this.training = firstMode;
       return runInScope(this.kind, (scope) => {
         scope.holders.add(this);
         let inputs = args;
-        for (const hook of this.#preHooks) {
+        for (const hook of this[internals].preHooks) {
           const replaced = hook(this, inputs);
           if (replaced !== undefined) inputs = Array.isArray(replaced) ? replaced : [replaced];
         }
         let output: unknown = Reflect.apply(this.forward, this, inputs);
         rejectGenerator(this.kind, output);
-        for (const hook of this.#hooks) output = hook(this, inputs, output) ?? output;
+        for (const hook of this[internals].hooks) output = hook(this, inputs, output) ?? output;
         return output;
       });
     } finally {
+      if (mode !== firstMode) this.training = mode;
       callStack.pop();
     }
   }
 
   /** Runs `hook` before every call. Tensors it is given or makes live as long as the call. */
   registerForwardPreHook(hook: ForwardPreHook): HookHandle {
-    this.#preHooks.add(hook);
-    return { remove: () => this.#preHooks.delete(hook) };
+    return addHook(this[internals].preHooks, hook);
   }
 
   /** Runs `hook` after every call. Tensors it is given or makes live as long as the enclosing call. */
   registerForwardHook(hook: ForwardHook): HookHandle {
-    this.#hooks.add(hook);
-    return { remove: () => this.#hooks.delete(hook) };
+    return addHook(this[internals].hooks, hook);
   }
 
   /**
@@ -86,7 +81,7 @@ export abstract class Module extends Callable {
    * Assigning anything but a tensor or null throws TypeError.
    */
   registerBuffer(name: string, value: Tensor | null): void {
-    this.#bufferNames.add(name);
+    this[internals].bufferNames.add(name);
     defineSlot(this, name, value, (next) => {
       if (next === null || next instanceof Tensor) return;
       throw new TypeError(`${name}: expected a tensor or null, got ${describe(next)}`);
@@ -95,7 +90,7 @@ export abstract class Module extends Callable {
 
   /** As `registerBuffer`, for a whole number: an int64 scalar in files. */
   protected registerCounter(name: string, value: number | null): void {
-    this.#bufferNames.add(name);
+    this[internals].bufferNames.add(name);
     defineSlot(this, name, value, (next) => {
       if (next === null || typeof next === "number") return;
       throw new TypeError(`${name}: expected a number or null, got ${describe(next)}`);
@@ -120,7 +115,7 @@ export abstract class Module extends Callable {
     const buffers: StateSlot[] = [];
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Parameter) parameters.push({ name, kind: "parameter", value });
-      else if (this.#bufferNames.has(name) && value !== null) {
+      else if (this[internals].bufferNames.has(name) && value !== null) {
         buffers.push({ name, kind: "buffer", value });
       }
     }
@@ -175,7 +170,7 @@ export abstract class Module extends Callable {
 
   // ---- state -----------------------------------------------------------------------------------------------------
 
-  /** Version of this class's state layout, for `_metadata`; PyTorch's default is 1. */
+  /** Version of this class's state layout, for `_metadata`. */
   protected get stateVersion(): number {
     return 1;
   }
@@ -249,6 +244,15 @@ export abstract class Module extends Callable {
 
   float(): this {
     return this.to("float32");
+  }
+
+  /**
+   * A deep copy with memory of its own, as Python's `copy.deepcopy(model)`: values, modes, hooks and everything else in own
+   * properties, arrays, maps, sets and plain objects; what is shared inside stays shared inside. Gradients stay behind. Functions and
+   * objects of other classes are shared with the original. `#private` fields of a subclass would be missing: use ordinary properties.
+   */
+  clone(): this {
+    return cloneModule(this);
   }
 
   // ---- text ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /** Registered properties: parameters and buffers that may be null and take nothing else. */
 import { Tensor } from "../tensor/tensor.ts";
+import { Internals, internals } from "./internals.ts";
 import type { Parameter } from "./parameter.ts";
 
 /** What a registered property may hold: a tensor, a counter, or nothing. */
@@ -13,13 +14,18 @@ export interface StateSlot {
   readonly value: Parameter | Tensor | number;
 }
 
-/** An enumerable property that checks what is assigned, and takes tensors out of the scope they were made in. */
+/**
+ * An enumerable property that checks what is assigned, and takes tensors out of the scope they were made in. The check is kept with
+ * the module's internals.
+ */
 export function defineSlot(
   module: object,
   name: string,
   initial: SlotValue,
   check: (value: unknown) => void,
 ): void {
+  const known: unknown = Reflect.get(module, internals);
+  if (known instanceof Internals) known.checks.set(name, check);
   const keep = (value: SlotValue) => (value instanceof Tensor ? value.keep() : value);
   check(initial);
   let current = keep(initial);

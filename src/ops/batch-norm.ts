@@ -6,7 +6,7 @@ import type { ChannelLayout, RunningUpdate } from "../backend/backend.ts";
 import { ArgumentError, AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
 import { record } from "../tensor/autograd.ts";
-import { save } from "../tensor/saved.ts";
+import { save, saveValues } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
 import { checkFloating, checkSameKind } from "./check.ts";
 import * as raw from "./raw.ts";
@@ -85,8 +85,8 @@ export function batchNorm(
   record("batchNorm", inputs, y, () => {
     const saved = {
       x: save(x, "input"),
-      mean: save(mean, "mean"),
-      variance: save(variance, "variance"),
+      mean: saveValues(mean, "mean"),
+      variance: saveValues(variance, "variance"),
       ...(weight && { weight: save(weight, "weight") }),
       ...(relu && { reluOutput: save(y, "output") }),
     };

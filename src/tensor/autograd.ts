@@ -79,7 +79,7 @@ export class GraphNode {
 
   #dissolve(): readonly Edge[] {
     const edges = this.#edges;
-    for (const saved of this.#saved) saved.storage.release();
+    for (const saved of this.#saved) saved.release();
     this.#saved = [];
     this.#edges = [];
     this.isReleased = true;

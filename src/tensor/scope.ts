@@ -78,11 +78,20 @@ export function gradEnabled(): boolean {
  * const accuracy = noGrad(() => model(x).argmax(1).eq(y).to("float32").mean());
  */
 export function noGrad<T>(fn: () => T): T {
+  return withGrad("noGrad", false, fn);
+}
+
+/** Runs `fn` with recording on, inside a `noGrad` too. Throws LifetimeError if `fn` returns a promise. */
+export function enableGrad<T>(fn: () => T): T {
+  return withGrad("enableGrad", true, fn);
+}
+
+function withGrad<T>(op: string, flag: boolean, fn: () => T): T {
   const before = isGradEnabled;
-  isGradEnabled = false;
+  isGradEnabled = flag;
   try {
     const result = fn();
-    rejectPromise("noGrad", result);
+    rejectPromise(op, result);
     return result;
   } finally {
     isGradEnabled = before;

@@ -4,7 +4,16 @@ import type { Backend } from "../backend/backend.ts";
 /** Bytes of all storages now alive, over all devices. */
 export const liveBytes = { total: 0 };
 
+let nextOrder = 0;
+
+/** The `order` that the next storage will have: older ones were made before now. */
+export function storageOrder(): number {
+  return nextOrder;
+}
+
 export class Storage {
+  /** Storages are numbered as they are made. */
+  readonly order = nextOrder++;
   readonly backend: Backend;
   readonly handle: number;
   readonly bytes: number;
