@@ -239,12 +239,12 @@ export class BatchNorm3d extends BatchNorm {
 /** Any of BatchNorm1d, 2d and 3d. */
 export type AnyBatchNorm = BatchNorm1d | BatchNorm2d | BatchNorm3d;
 
-/** Whether a module is a BatchNorm1d, 2d or 3d: also from another copy of this package, also in a minified build. */
+/** Whether a module is a BatchNorm1d, 2d or 3d, lazy or not: also from another copy of this package, also in a minified build. */
 export function isBatchNorm(module: unknown): module is AnyBatchNorm {
   return (
     typeof module === "function" &&
     "kind" in module &&
     typeof module.kind === "string" &&
-    /^BatchNorm[123]d$/.test(module.kind)
+    /^(Lazy)?BatchNorm[123]d$/.test(module.kind)
   );
 }

@@ -12,6 +12,7 @@ export { Conv2d, type Conv2dLayerOptions } from "./conv.ts";
 export { Dropout } from "./dropout.ts";
 export * as functional from "./functional.ts";
 export type { ForwardHook, ForwardPreHook, HookHandle } from "./hooks.ts";
+export { LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d } from "./lazy-batch-norm.ts";
 export { Linear } from "./linear.ts";
 export type { LoadOptions, LoadResult } from "./load-state.ts";
 export { CrossEntropyLoss } from "./loss.ts";

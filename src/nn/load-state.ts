@@ -5,6 +5,7 @@ import { fromBfloat16, fromFloat16 } from "../core/half.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
 import type { Module } from "./module.ts";
+import { takeShape } from "./move.ts";
 import {
   describeEntry,
   nearestKey,
@@ -50,7 +51,12 @@ export function loadInto(
       unexpected.delete(key);
       const entry = entries.get(key) ?? module.missingState(name, version);
       if (entry === null) missingKeys.push(key);
-      else if (!fits(value, entry)) misshapen.push(`${key}: ${mismatch(value, entry)}`);
+      else if (value instanceof Tensor && module.awaitsShape(value)) {
+        writes.push(() => {
+          takeShape(value, shapeOf(entry));
+          writeTensor(value, entry);
+        });
+      } else if (!fits(value, entry)) misshapen.push(`${key}: ${mismatch(value, entry)}`);
       else writes.push(writeOf(module, name, value, entry));
     }
   }
@@ -99,7 +105,7 @@ function writeTensor(target: Tensor, entry: StateEntry): void {
 }
 
 /** An entry's values as numbers, whatever it is made of. */
-function hostNumbers(entry: StateEntry): ArrayLike<number> {
+export function hostNumbers(entry: StateEntry): ArrayLike<number> {
   if (typeof entry === "number") return [entry];
   if (entry instanceof Tensor) return entry.dataSync();
   const values = entry.data();

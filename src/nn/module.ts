@@ -1,10 +1,10 @@
 /** Modules: callable objects that hold parameters, buffers and other modules, and know whether they are training. */
 import type { Device } from "../backend/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { ArgumentError } from "../core/errors.ts";
 import { asInFirstRun } from "../tensor/recompute.ts";
 import { runInScope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { callStack, rejectGenerator } from "./call.ts";
 import { Callable } from "./callable.ts";
 import { cloneModule } from "./clone.ts";
 import { addHook, type ForwardHook, type ForwardPreHook, type HookHandle } from "./hooks.ts";
@@ -15,9 +15,6 @@ import { Parameter } from "./parameter.ts";
 import { defineSlot, describe, type StateSlot } from "./slot.ts";
 import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
 import { join, uniqueState, walk } from "./tree.ts";
-
-/** The modules whose calls are running, outermost first. */
-const callStack: Module[] = [];
 
 export interface Module {
   /** Calls `forward` in a scope: what it makes ends with the call, except its outputs and what modules hold in properties. */
@@ -180,6 +177,11 @@ export abstract class Module extends Callable {
     return null;
   }
 
+  /** Whether own state `value` takes its shape from the first values loaded into it. */
+  awaitsShape(_value: Tensor): boolean {
+    return false;
+  }
+
   /**
    * Live parameters and buffers by PyTorch's keys ("layer1.0.bn1.running_mean"), parameters before buffers in each module.
    * Later training changes the tensors in it; write it to a file, or clone them, to keep what they are now.
@@ -277,24 +279,3 @@ Object.defineProperty(Module.prototype, Symbol.for("nodejs.util.inspect.custom")
     return this.toString();
   },
 });
-
-/** Path of `module` inside the outermost module whose call is running, for messages: "layer1.0.bn1". */
-export function pathInCall(module: Module): string {
-  const found = callStack[0]?.namedModules().find(([, other]) => other === module);
-  return found?.[0] ? `${found[0]} (${module.kind})` : module.kind;
-}
-
-function rejectGenerator(kind: string, output: unknown): void {
-  const isGenerator =
-    typeof output === "object" &&
-    output !== null &&
-    "next" in output &&
-    typeof output.next === "function";
-  if (!isGenerator) return;
-  throw new ArgumentError({
-    op: kind,
-    expected: "a forward that returns its outputs",
-    actual: "a generator, which would run after the call's scope has ended",
-    hint: "collect the outputs in an array",
-  });
-}

@@ -1,9 +1,11 @@
+/** Other memory under parameters and buffers that stay the same objects, so that optimizers keep hold of them. */
 import type { Device } from "../backend/backend.ts";
 import { type DType, isFloating } from "../core/dtype.ts";
 import { ArgumentError } from "../core/errors.ts";
+import type { Shape } from "../core/shape.ts";
 import * as convert from "../ops/convert.ts";
 import { noGrad, runInScope } from "../tensor/scope.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { allocate, backendFor, Tensor } from "../tensor/tensor.ts";
 import type { Module } from "./module.ts";
 import { uniqueState } from "./tree.ts";
 
@@ -32,4 +34,11 @@ function moveTo(tensor: Tensor, target: Device | DType): void {
   }
   const moved = convert.to(tensor, target);
   if (moved !== tensor) tensor.adopt(moved.holding.storage.retain(), moved.dtype);
+}
+
+/** Memory of another shape for a tensor that keeps its identity; its contents are undefined. */
+export function takeShape(tensor: Tensor, shape: Shape): void {
+  const fresh = allocate(backendFor(tensor), shape, tensor.dtype, "nobody");
+  tensor.adopt(fresh.holding.storage.retain(), tensor.dtype, shape);
+  fresh.dispose();
 }

@@ -2,7 +2,8 @@
 import { ArgumentError } from "../core/errors.ts";
 import { tensor } from "../tensor/create.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { type Module, pathInCall } from "./module.ts";
+import { pathInCall } from "./call.ts";
+import type { Module } from "./module.ts";
 
 /** What a batch with a mean or variance that is not finite does to the running statistics. */
 export type OnNonFinite = "propagate" | "skip" | "throw";

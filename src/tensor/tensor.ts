@@ -118,11 +118,13 @@ export class Tensor {
     this.dispose();
   }
 
-  /** @internal Moves this tensor onto other memory of the same shape, keeping its identity (module.to, optimizers). */
-  adopt(storage: Storage, dtype: DType): void {
+  /** @internal Moves this tensor onto other memory, keeping its identity (module.to, optimizers, lazy layers). */
+  adopt(storage: Storage, dtype: DType, shape: Shape = this.shape): void {
     this.holding.replaceStorage(storage);
     this.offset = 0;
     this.#dtype = dtype;
+    // To everybody else a shape is fixed.
+    Object.assign(this, { shape });
   }
 }
 
