@@ -7,6 +7,7 @@ export {
   type BatchNormLayerOptions,
   isBatchNorm,
 } from "./batch-norm.ts";
+export { capture } from "./capture.ts";
 export { type Layer, ModuleList, Sequential } from "./container.ts";
 export { Conv2d, type Conv2dLayerOptions } from "./conv.ts";
 export { Dropout } from "./dropout.ts";
@@ -23,4 +24,5 @@ export { AvgPool2d, MaxPool2d } from "./pool.ts";
 export { recompute } from "./recompute.ts";
 export { Flatten, Identity } from "./shape.ts";
 export type { HostEntry, StateDict, StateEntry, StateSource } from "./state-dict.ts";
-export { type Batches, updateBatchNorm } from "./update-batch-norm.ts";
+export { type Frozen, type Summary, type SummaryInput, type SummaryRow, summary } from "./summary.ts";
+export { type Batches, type UpdateBatchNormOptions, updateBatchNorm } from "./update-batch-norm.ts";

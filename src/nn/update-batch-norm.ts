@@ -12,6 +12,11 @@ export type Batches =
   | AsyncIterable<Tensor | readonly unknown[]>
   | Iterable<Tensor | readonly unknown[]>;
 
+export interface UpdateBatchNormOptions {
+  /** Ends the pass before the next batch; statistics are then those from before the call. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Estimates all running statistics anew: resets them, passes every batch of `loader` through the model in training mode without
  * gradients, and averages the batches with equal weight. The repair for statistics that drifted, and the last step of weight averaging.
@@ -19,12 +24,17 @@ export type Batches =
  * Dropout is active meanwhile, as in PyTorch's swa_utils.update_bn. A model without batch norm leaves the loader unread.
  * Unlike PyTorch: every module gets back the mode it had, and every layer its momentum, also when a batch throws; the statistics are
  * then those from before the call.
- * Throws: ArgumentError if a batch holds no tensor; whatever the loader or the model throws.
+ * Throws: ArgumentError if a batch holds no tensor; the signal's reason when it is aborted; whatever the loader or the model throws.
  *
  * @example
  * await nn.updateBatchNorm(model, loader);
  */
-export async function updateBatchNorm(model: BatchModel, loader: Batches): Promise<void> {
+export async function updateBatchNorm(
+  model: BatchModel,
+  loader: Batches,
+  { signal }: UpdateBatchNormOptions = {},
+): Promise<void> {
+  signal?.throwIfAborted();
   const layers = model.modules().filter(isBatchNorm);
   if (layers.length === 0) return;
   const modes = model.modules().map((module) => ({ module, training: module.training }));
@@ -37,8 +47,10 @@ export async function updateBatchNorm(model: BatchModel, loader: Batches): Promi
     model.train();
     for await (const batch of loader) {
       const x = inputOf(batch);
+      signal?.throwIfAborted();
       noGrad(() => scope(() => void model(x)));
     }
+    signal?.throwIfAborted();
   } catch (error) {
     for (const state of before) state.restoreStatistics();
     throw error;
@@ -56,7 +68,8 @@ function remember(layer: AnyBatchNorm) {
     restoreStatistics(): void {
       [runningMean, runningVar].forEach((buffer, i) => {
         const copy = copies[i];
-        if (buffer === null || copy === null) return;
+        // A lazy layer that met its first batch in the pass had nothing that could be given back.
+        if (buffer === null || copy === null || copy.size !== buffer.size) return;
         backendFor(buffer).copy(operandOf(copy), operandOf(buffer));
         buffer.holding.storage.markWritten("updateBatchNorm");
       });

@@ -117,6 +117,19 @@ export class Scope {
   }
 }
 
+/**
+ * Lets the tensors that `holder` holds in own properties outlive the running scope and those around it, until `letGo`. For what is
+ * collected in the middle of a call and handed out at its end.
+ */
+export function hold(holder: object): void {
+  innermost?.holders.add(holder);
+}
+
+/** From here on `holder` keeps nothing alive: what it holds belongs to the running scope. */
+export function letGo(holder: object): void {
+  innermost?.holders.delete(holder);
+}
+
 /** Puts everything reachable from `value` through arrays, maps, sets and own enumerable fields into `seen`. */
 function collect(value: unknown, seen: Set<unknown>): void {
   if (typeof value !== "object" || value === null || seen.has(value)) return;

@@ -169,3 +169,32 @@ function batchesOf(shape: readonly [number, number], count: number): Tensor[] {
     tensor(distinct(length, { seed: i + 1 }), { shape }),
   );
 }
+
+test("an aborted signal ends the pass before the next batch, and everything is as before", async () => {
+  const model = new nn.Sequential(new nn.BatchNorm1d(1), new nn.Dropout()).eval();
+  const bn = model.modules().find(nn.isBatchNorm);
+  bn?.train()(tensor([[1], [5]]));
+  const stateOf = () => [
+    Array.from(bn?.runningMean?.dataSync() ?? []),
+    Array.from(bn?.runningVar?.dataSync() ?? []),
+    [bn?.momentum, bn?.numBatchesTracked],
+    model.modules().map((module) => module.training),
+  ];
+  const before = stateOf();
+  const controller = new AbortController();
+  let given = 0;
+  function* batches() {
+    for (; given < 5; given++) {
+      if (given === 2) controller.abort(new Error("enough"));
+      yield tensor([[10], [20]]);
+    }
+  }
+  await expect(nn.updateBatchNorm(model, batches(), { signal: controller.signal })).rejects.toThrow(
+    "enough",
+  );
+  expect([given, stateOf()]).toEqual([2, before]);
+  await expect(nn.updateBatchNorm(model, batches(), { signal: controller.signal })).rejects.toThrow(
+    "enough",
+  );
+  expect([given, stateOf()]).toEqual([2, before]);
+});

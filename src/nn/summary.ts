@@ -1,0 +1,178 @@
+/** `nn.summary`: a model as a table, from a run that leaves no trace. */
+import type { Device } from "../backend/backend.ts";
+import { defaultGenerator } from "../core/random.ts";
+import { formatShape, type Shape } from "../core/shape.ts";
+import { zeros } from "../tensor/create.ts";
+import { noGrad, scope } from "../tensor/scope.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { isBatchNorm } from "./batch-norm.ts";
+import type { Module } from "./module.ts";
+import { Parameter } from "./parameter.ts";
+
+/**
+ * What further training would leave alone: "no" nothing; "yes" everything the module has; "weights only" while its running
+ * statistics move on; "statistics only" while its parameters learn; null for a module without state of its own.
+ */
+export type Frozen = "no" | "yes" | "weights only" | "statistics only" | null;
+
+export interface SummaryRow {
+  /** Path, as in `namedModules()`; the model itself is "". */
+  readonly name: string;
+  readonly kind: string;
+  /** Shape of the last output; shapes in brackets for several tensors; null when the module did not run or gave no tensor. */
+  readonly outputShape: string | null;
+  /** Numbers in own parameters and in own buffers. What several modules share counts where it appears first. */
+  readonly parameters: number;
+  readonly buffers: number;
+  readonly mode: "train" | "eval";
+  readonly frozen: Frozen;
+}
+
+export interface Summary {
+  readonly rows: readonly SummaryRow[];
+  readonly parameters: number;
+  /** Those that get gradients. */
+  readonly trainable: number;
+  readonly buffers: number;
+  /** The table as text. */
+  toString(): string;
+}
+
+/** Shape of the input, or an input; an array of them for a forward with several. */
+export type SummaryInput = Shape | Tensor | readonly (Shape | Tensor)[];
+
+/**
+ * Every module with its output shape, its numbers of parameters and buffers, its mode, and what of it is frozen.
+ *
+ * The model runs once, on zeros for inputs given as shapes, in evaluation mode and without gradients: statistics, counters, gradients, modes and
+ * the random generator are as before. Lazy layers stay lazy (a copy runs in their place). Hooks of the model run as in any call.
+ * Throws: whatever the model's forward throws.
+ *
+ * @example
+ * console.log(String(nn.summary(model, [1, 3, 224, 224])));
+ */
+export function summary(model: Module, input: SummaryInput): Summary {
+  const modules = model.namedModules();
+  const shapes = outputShapes(model, inputsOf(model, input));
+  const seen = new Set<unknown>();
+  const rows = modules.map(([name, module], i) =>
+    rowOf(name, module, { outputShape: shapes[i], seen }),
+  );
+  const total = (key: "parameters" | "buffers") => rows.reduce((sum, row) => sum + row[key], 0);
+  const trainable = model
+    .parameters()
+    .reduce((sum, parameter) => sum + (parameter.requiresGrad ? parameter.size : 0), 0);
+  const totals = { parameters: total("parameters"), trainable, buffers: total("buffers") };
+  return { rows, ...totals, toString: () => format(rows, totals) };
+}
+
+function inputsOf(model: Module, input: SummaryInput): () => readonly Tensor[] {
+  const device: Device = model.parameters()[0]?.device ?? "cpu";
+  const list = input instanceof Tensor || isShape(input) ? [input] : input;
+  return () => list.map((item) => (item instanceof Tensor ? item : zeros(item, { device })));
+}
+
+function isShape(input: Exclude<SummaryInput, Tensor>): input is Shape {
+  return input.every((item) => typeof item === "number");
+}
+
+/** Output shapes in the order of `namedModules()`. */
+function outputShapes(model: Module, inputs: () => readonly Tensor[]): (string | null)[] {
+  const isLazy = model.modules().some((module) => module.kind.startsWith("Lazy"));
+  const subject = isLazy ? model.clone() : model;
+  const modules = subject.modules();
+  const shapes = modules.map((): string | null => null);
+  const modes = modules.map((module) => module.training);
+  const generatorState = defaultGenerator.state();
+  const hooks = modules.map((module, i) =>
+    module.registerForwardHook((_module, _args, output) => {
+      shapes[i] = describeShape(output);
+    }),
+  );
+  try {
+    subject.eval();
+    noGrad(() => scope(() => void subject.invoke(inputs())));
+  } finally {
+    for (const hook of hooks) hook.remove();
+    modules.forEach((module, i) => {
+      module.training = modes[i];
+    });
+    defaultGenerator.restore(generatorState);
+  }
+  return shapes;
+}
+
+function describeShape(output: unknown): string | null {
+  if (output instanceof Tensor) return formatShape(output.shape);
+  if (typeof output !== "object" || output === null) return null;
+  const parts = Object.values(output).map(describeShape);
+  return `[${parts.filter((part) => part !== null).join(", ")}]`;
+}
+
+function rowOf(
+  name: string,
+  module: Module,
+  { outputShape, seen }: { readonly outputShape: string | null; readonly seen: Set<unknown> },
+): SummaryRow {
+  const counts = { parameter: 0, buffer: 0 };
+  for (const { kind, value } of module.ownState()) {
+    if (value instanceof Tensor && seen.has(value)) continue;
+    seen.add(value);
+    counts[kind] += typeof value === "number" ? 1 : value.size;
+  }
+  return {
+    name,
+    kind: module.kind,
+    outputShape,
+    parameters: counts.parameter,
+    buffers: counts.buffer,
+    mode: module.training ? "train" : "eval",
+    frozen: frozenOf(module),
+  };
+}
+
+function frozenOf(module: Module): Frozen {
+  const parameters = module
+    .ownState()
+    .flatMap(({ value }) => (value instanceof Parameter ? [value] : []));
+  const learns = parameters.some((parameter) => parameter.requiresGrad);
+  if (!isBatchNorm(module) || module.runningMean === null) {
+    if (parameters.length === 0) return null;
+    return learns ? "no" : "yes";
+  }
+  const moves = module.training && module.trackRunningStats;
+  if (moves) return learns || parameters.length === 0 ? "no" : "weights only";
+  return learns ? "statistics only" : "yes";
+}
+
+const headings = ["module", "output shape", "parameters", "buffers", "mode", "frozen"] as const;
+
+function format(
+  rows: readonly SummaryRow[],
+  totals: { readonly parameters: number; readonly trainable: number; readonly buffers: number },
+): string {
+  const count = (n: number) => (n === 0 ? "-" : n.toLocaleString("en-US"));
+  const cells = rows.map(({ name, kind, outputShape, parameters, buffers, mode, frozen }) => [
+    name === "" ? kind : `${"  ".repeat(name.split(".").length)}${name} (${kind})`,
+    outputShape ?? "-",
+    count(parameters),
+    count(buffers),
+    mode,
+    frozen ?? "-",
+  ]);
+  const table = [[...headings], ...cells];
+  const widths = headings.map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) =>
+        column === 2 || column === 3 ? cell.padStart(widths[column]) : cell.padEnd(widths[column]),
+      )
+      .join("  ")
+      .trimEnd(),
+  );
+  const { parameters, trainable, buffers } = totals;
+  return [
+    ...lines,
+    `${parameters.toLocaleString("en-US")} parameters, ${trainable.toLocaleString("en-US")} of them trainable; ${buffers.toLocaleString("en-US")} numbers in buffers`,
+  ].join("\n");
+}
