@@ -121,6 +121,35 @@ describe("a module", () => {
   });
 });
 
+test("a buffer that is not persistent is moved and copied, but in no state dict", () => {
+  class Masked extends nn.Module {
+    static override readonly kind = "Masked";
+    declare mask: Tensor;
+    constructor() {
+      super();
+      this.registerBuffer("mask", tensor([1, 0]), { persistent: false });
+    }
+    forward(x: Tensor): Tensor {
+      return x.mul(this.mask);
+    }
+  }
+  const model = new Masked();
+  expect([...model.stateDict().keys()]).toEqual([]);
+  expect(model.namedBuffers().map(([name]) => name)).toEqual(["mask"]);
+  expect(model.loadStateDict({})).toEqual({ missingKeys: [], unexpectedKeys: [] });
+  expect(() => model.loadStateDict({ mask: tensor([1, 1]) })).toThrow(/unexpected mask/);
+  expect([...model.clone().stateDict().keys()]).toEqual([]);
+  expect(model.to("reference").mask.device).toBe("reference");
+});
+
+test("zeroGrad drops the gradients of every parameter", () => {
+  const layer = new nn.Linear(2, 1);
+  layer(tensor([[1, 2]])).backward();
+  expect(layer.parameters().every(({ grad }) => grad !== null)).toBe(true);
+  layer.zeroGrad();
+  expect(layer.parameters().every(({ grad }) => grad === null)).toBe(true);
+});
+
 describe("loadStateDict", () => {
   test("suggests the key that was meant", () => {
     const net = new nn.Sequential(new nn.BatchNorm1d(1));

@@ -7,6 +7,8 @@ export const internals = Symbol("evenkeel.internals");
 export class Internals {
   /** Names of properties that are buffers. */
   readonly bufferNames = new Set<string>();
+  /** Names of buffers that no state dict holds. */
+  readonly transientNames = new Set<string>();
   /** What registered properties refuse, by name. */
   readonly checks = new Map<string, (value: unknown) => void>();
   readonly preHooks = new Set<ForwardPreHook>();
@@ -15,6 +17,7 @@ export class Internals {
   copy(): Internals {
     const copy = new Internals();
     for (const name of this.bufferNames) copy.bufferNames.add(name);
+    for (const name of this.transientNames) copy.transientNames.add(name);
     for (const [name, check] of this.checks) copy.checks.set(name, check);
     for (const hook of this.preHooks) copy.preHooks.add(hook);
     for (const hook of this.hooks) copy.hooks.add(hook);

@@ -45,7 +45,8 @@ export function loadInto(
   const known: string[] = [];
   for (const [path, module] of modules) {
     const version = versions?.get(path)?.version ?? null;
-    for (const { name, value } of module.ownState()) {
+    for (const { name, value, isPersistent } of module.ownState()) {
+      if (!isPersistent) continue;
       const key = join(path, stateKey(name));
       known.push(key);
       unexpected.delete(key);

@@ -74,11 +74,18 @@ export abstract class Module extends Callable {
   }
 
   /**
-   * Makes property `name` a buffer: state that is saved and moved but not learned. It may be set to null later.
-   * Assigning anything but a tensor or null throws TypeError.
+   * Makes property `name` a buffer: state that is saved and moved but not learned; with `persistent: false` it is moved only. It may be
+   * set to null later. Assigning anything but a tensor or null throws TypeError.
    */
-  registerBuffer(name: string, value: Tensor | null): void {
-    this[internals].bufferNames.add(name);
+  registerBuffer(
+    name: string,
+    value: Tensor | null,
+    { persistent = true }: { readonly persistent?: boolean } = {},
+  ): void {
+    const { bufferNames, transientNames } = this[internals];
+    bufferNames.add(name);
+    if (persistent) transientNames.delete(name);
+    else transientNames.add(name);
     defineSlot(this, name, value, (next) => {
       if (next === null || next instanceof Tensor) return;
       throw new TypeError(`${name}: expected a tensor or null, got ${describe(next)}`);
@@ -110,10 +117,13 @@ export abstract class Module extends Callable {
   ownState(): readonly StateSlot[] {
     const parameters: StateSlot[] = [];
     const buffers: StateSlot[] = [];
+    const { bufferNames, transientNames } = this[internals];
     for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Parameter) parameters.push({ name, kind: "parameter", value });
-      else if (this[internals].bufferNames.has(name) && value !== null) {
-        buffers.push({ name, kind: "buffer", value });
+      const isPersistent = !transientNames.has(name);
+      if (value instanceof Parameter) {
+        parameters.push({ name, kind: "parameter", value, isPersistent });
+      } else if (bufferNames.has(name) && value !== null) {
+        buffers.push({ name, kind: "buffer", value, isPersistent });
       }
     }
     return [...parameters, ...buffers];
@@ -190,8 +200,9 @@ export abstract class Module extends Callable {
     const dict = new StateDict();
     for (const [path, module] of walk(this, "")) {
       dict.metadata.set(path, { version: module.stateVersion });
-      for (const { name, value } of module.ownState()) {
-        if (!dict.has(join(path, stateKey(name)))) dict.set(join(path, stateKey(name)), value);
+      for (const { name, value, isPersistent } of module.ownState()) {
+        const key = join(path, stateKey(name));
+        if (isPersistent && !dict.has(key)) dict.set(key, value);
       }
     }
     return dict;
@@ -236,6 +247,14 @@ export abstract class Module extends Callable {
   setRequiresGrad(flag: boolean): this {
     for (const parameter of this.parameters()) parameter.requiresGrad = flag;
     return this;
+  }
+
+  /** Drops the gradients of all parameters, as an optimizer's `zeroGrad`. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) {
+      parameter.grad?.dispose();
+      parameter.grad = null;
+    }
   }
 
   /** Moves parameters and buffers to a device, or floating ones to a dtype, keeping their identity. */

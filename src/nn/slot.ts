@@ -12,6 +12,8 @@ export interface StateSlot {
   readonly name: string;
   readonly kind: "parameter" | "buffer";
   readonly value: Parameter | Tensor | number;
+  /** Part of state dicts. */
+  readonly isPersistent: boolean;
 }
 
 /**
