@@ -3,6 +3,9 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 /** Tests that measure time: they run last and with nothing beside them. */
 const timed = ["test/package.test.ts"];
 
+/** Tests that install, bundle and drive a browser: alone, after all others. */
+const places = ["test/places.test.ts"];
+
 const shared: NonNullable<TestProjectInlineConfiguration["test"]> = {
   environment: "node",
   setupFiles: ["test/support/no-console.ts"],
@@ -20,7 +23,7 @@ export default defineConfig({
           ...shared,
           name: "all",
           include: ["test/**/*.test.ts"],
-          exclude: timed,
+          exclude: [...timed, ...places],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },
@@ -32,6 +35,15 @@ export default defineConfig({
           include: timed,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "places",
+          include: places,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

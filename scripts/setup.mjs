@@ -1,5 +1,6 @@
 /**
- * Brings a checkout to the point where its programs run: dependencies, wasm kernels, dist/ and build/examples/.
+ * Brings a checkout to the point where its programs run: dependencies, wasm kernels, build/modules/ (src/
+ * compiled file by file), dist/ (what users install: the same in a few files) and build/examples/.
  * Runs before `npm start` and `npm test` in a fresh clone, so it needs nothing but Node, and it repeats nothing that is
  * already done: every step compares what it would read and write with what it found when it last succeeded.
  */
@@ -18,13 +19,18 @@ process.chdir(dirname(dirname(fileURLToPath(import.meta.url))));
 requireNode();
 installDependencies();
 run("Compiling the kernels", process.execPath, ["scripts/build-kernels.mjs"]);
-compile({
-  project: "tsconfig.json",
-  output: "dist",
+make({
+  command: tsc("tsconfig.json"),
+  output: "build/modules",
   inputs: ["src", "tsconfig.json", "package.json", installed],
 });
-compile({
-  project: "tsconfig.examples.json",
+make({
+  command: (fresh) => ["scripts/bundle.mjs", "build/modules", fresh],
+  output: "dist",
+  inputs: ["build/modules", "scripts/bundle.mjs", "package.json", installed],
+});
+make({
+  command: tsc("tsconfig.examples.json"),
   output: "build/examples",
   inputs: ["examples", "dist", "tsconfig.examples.json", "tsconfig.json", installed],
 });
@@ -49,17 +55,21 @@ function installDependencies() {
   if (fs.statSync(installed).mtimeMs < lockTime) fs.utimesSync(installed, seconds, seconds);
 }
 
-/** Runs the compiler into an empty folder and puts that in place of `output`, so that no deleted file lives on there. */
-function compile({ project, output, inputs }) {
+/** The arguments with which Node compiles a project into a folder. */
+function tsc(project) {
+  return (folder) => ["node_modules/typescript/bin/tsc", "-p", project, "--outDir", folder];
+}
+
+/** Runs a program into an empty folder and puts that in place of `output`, so that no deleted file lives on there. */
+function make({ command, output, inputs }) {
   const stamp = join("build", `${output.replaceAll("/", "-")}.stamp`);
   const before = fingerprint(inputs);
   const isCurrent = () => fs.readFileSync(stamp, "utf8") === before + fingerprint([output]);
   if (fs.existsSync(stamp) && fs.existsSync(output) && isCurrent()) return;
 
-  console.error(`Compiling ${output} ...`);
+  console.error(`Making ${output} ...`);
   const fresh = `${join("build", output.replaceAll("/", "-"))}.${process.pid}`;
-  const tsc = ["node_modules/typescript/bin/tsc", "-p", project, "--outDir", fresh];
-  run(`Compiling ${output}`, process.execPath, tsc, () => removeAll(fresh));
+  run(`Making ${output}`, process.execPath, command(fresh), () => removeAll(fresh));
   removeAll(output);
   fs.mkdirSync(dirname(output), { recursive: true });
   fs.renameSync(fresh, output);

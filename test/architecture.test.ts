@@ -18,7 +18,7 @@ const layers = [
 /** Packages and Node modules (`node:`) that a layer may import; a layer without a row imports none. */
 const outside: Readonly<Record<string, readonly string[]>> = {
   cli: ["node:"],
-  data: ["node:", "cli-progress"],
+  data: ["node:", "cli-progress", "sharp"],
   checkpoint: ["node:"],
   backend: ["node:"],
 };

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 
 describe("a process", () => {
-  const built = pathToFileURL("dist/backend/cpu/index.js").href;
+  const built = pathToFileURL("build/modules/backend/cpu/index.js").href;
   /** Counts the workers that are started. */
   const prelude = `
     import threads from "node:worker_threads";

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { webHost } from "../src/backend/cpu/host-web.ts";
 import { createCpuBackend, setThreads } from "../src/backend/cpu/index.ts";
 import { createMachine } from "../src/backend/cpu/machine.ts";
 import { ArgumentError, DeviceError } from "../src/core/errors.ts";
@@ -155,6 +156,63 @@ describe("elsewhere than in Node", () => {
     expect(() => page.run("hangInWorker", 2, page.words(1).address)).toThrow(DeviceError);
     expect(counts.values()).toEqual(new Array(300).fill(100));
     expect(wait).toHaveBeenCalledTimes(1);
+  });
+
+  test("workers that start in turns of the event loop get them when a result is awaited", async () => {
+    const node = rig(2);
+    meetWorker(node);
+    expect(node.pool.missing).toBe(0);
+    node.pool.resize(1);
+
+    const late = rig(2, { startsAtOnce: false });
+    late.run("countChunk", 2, late.words(2).address);
+    expect(late.pool.missing).toBe(1);
+    await late.pool.settle();
+    expect(late.pool.missing).toBe(0);
+    meetWorker(late);
+    late.pool.resize(1);
+  });
+
+  test("a worker that is refused after it was asked for is reported, and not waited for", async () => {
+    const refused = rig(2, {
+      startsAtOnce: false,
+      spawn(_source, _data, onEnd) {
+        setTimeout(onEnd, 5, "refused by policy");
+        return { terminate() {} };
+      },
+    });
+    refused.run("countChunk", 2, refused.words(2).address);
+    const before = performance.now();
+    await refused.pool.settle();
+    expect(performance.now() - before).toBeLessThan(900);
+    expect(refused.pool.size).toBe(1);
+    expect(refused.pool.trouble).toMatch(/did not start \(refused by policy\)/);
+  });
+
+  test("an error of a page's worker is told to the pool and not to the page as well", () => {
+    class PageWorker extends EventTarget {
+      postMessage() {}
+      terminate() {}
+    }
+    const started: EventTarget[] = [];
+    vi.stubGlobal("Worker", function start() {
+      started.push(new PageWorker());
+      return started[0];
+    });
+    const page = rig(2, { spawn: webHost().spawn });
+    page.run("countChunk", 2, page.words(2).address);
+    const refusal = new Event("error", { cancelable: true });
+    started[0].dispatchEvent(refusal);
+    expect(refusal.defaultPrevented).toBe(true);
+    expect(page.pool.trouble).toMatch(/worker-src blob:/);
+    expect(page.pool.size).toBe(1);
+  });
+
+  test("a worker that never comes holds up one result for a second and no other", async () => {
+    const lost = rig(2, { startsAtOnce: false, spawn: () => ({ terminate() {} }) });
+    lost.run("countChunk", 2, lost.words(2).address);
+    await lost.pool.settle();
+    expect(lost.pool.missing).toBe(0);
   });
 
   test("where memory can't be shared one thread does the work, and the notes say why", () => {

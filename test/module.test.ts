@@ -69,6 +69,10 @@ describe("a module", () => {
     const Renamed = { q: class extends nn.BatchNorm2d {} }.q;
     expect(new Renamed(3).kind).toBe("BatchNorm2d");
     expect(nn.isBatchNorm(new Renamed(3))).toBe(true);
+    class Own extends nn.BatchNorm1d {
+      static override readonly kind = "Own";
+    }
+    expect(nn.isBatchNorm(new Own(3))).toBe(true);
     expect(nn.isBatchNorm(new nn.Linear(1, 1))).toBe(false);
     expect(nn.isBatchNorm({ kind: "BatchNorm2d" })).toBe(false);
   });

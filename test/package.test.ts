@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
 import { pathToFileURL } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 
@@ -62,11 +63,23 @@ describe("the packed files", () => {
     expect(texts.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
   });
 
-  test("are JavaScript and types in pairs", () => {
+  test("are bundled JavaScript, all in one folder, and types", () => {
     const built = files.filter((path) => path.startsWith("dist/"));
     const code = built.filter((path) => path.endsWith(".js"));
-    const types = code.map((path) => path.replace(/\.js$/, ".d.ts"));
-    expect(built.sort()).toEqual([...code, ...types].sort());
+    expect(built.filter((path) => !/\.(js|d\.ts)$/.test(path))).toEqual([]);
+    expect(code.filter((path) => path.split("/").length > 2)).toEqual([]);
+    expect(code).toContain("dist/index.js");
+  });
+
+  test("hold every declaration that another one names", () => {
+    const missing = files
+      .filter((path) => path.endsWith(".d.ts"))
+      .flatMap((path) => {
+        const named = readFileSync(path, "utf8").match(/(?<=from |import |import\()"\.[^"]+"/g);
+        return (named ?? []).map((quoted) => posix.join(posix.dirname(path), quoted.slice(1, -1)));
+      })
+      .filter((path) => !files.includes(path.replace(/\.[jt]s$/, ".d.ts")));
+    expect(missing).toEqual([]);
   });
 
   test("hold everything that package.json points to", () => {
@@ -77,13 +90,14 @@ describe("the packed files", () => {
   });
 
   test("import nothing that users would not have installed", () => {
-    const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+    const { dependencies, peerDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+    const installed = { ...dependencies, ...peerDependencies };
     const named = files
       .filter((path) => path.endsWith(".js"))
       .flatMap((path) => readFileSync(path, "utf8").match(/(?<=from |import\()"[^"]+"/g) ?? [])
       .map((quoted) => quoted.slice(1, -1))
       .filter((name) => !/^(\.|node:)/.test(name));
-    expect(named.filter((name) => !(name in dependencies))).toEqual([]);
+    expect(named.filter((name) => !(name in installed))).toEqual([]);
   });
 });
 
@@ -105,6 +119,19 @@ describe("importing the package", () => {
   test("gives the names of the package's index", () => {
     expect(existsSync("dist/index.d.ts")).toBe(true);
     expect(importInChild(entry).names).toContain("EvenkeelError");
+  });
+
+  test("gives classes that are called what they are exported as", () => {
+    const classes = `
+      const { nn, optim, data, checkpoint, ...rest } = await import(process.argv[1]);
+      const named = [nn, optim, data, checkpoint, rest].flatMap((space) => Object.entries(space));
+      const isClass = (value) => typeof value === "function" && /^class\\b/.test(value);
+      const pairs = named.filter(([, value]) => isClass(value)).map(([key, { name }]) => [key, name]);
+      process.stdout.write(JSON.stringify(pairs));`;
+    const args = ["--input-type=module", "--eval", classes, "--", entry];
+    const pairs = JSON.parse(spawnSync(process.execPath, args, { encoding: "utf8" }).stdout);
+    expect(pairs.map(([, name]: string[]) => name)).toEqual(pairs.map(([key]: string[]) => key));
+    expect(pairs.length).toBeGreaterThan(20);
   });
 
   test("is seen when it starts a thread or never ends", () => {

@@ -9,6 +9,7 @@
  */
 import type { DType, TypedArray } from "../core/dtype.ts";
 
+/** Where tensors live: "cpu" has the fast kernels, "reference" plain loops and float64; "webgpu" is not there yet. */
 export type Device = "cpu" | "reference" | "webgpu";
 
 /** What a kernel reads or writes: `length` contiguous elements from element `offset` of an allocation. */
@@ -41,7 +42,7 @@ export interface BroadcastLayout {
   readonly bStrides: readonly number[];
 }
 
-/** Output shape, and where in `x` each output element comes from, in elements. Rank 1 to 6. */
+/** A dense side's shape, and where in the strided side each of its elements lies, in elements. Rank 1 to 6. */
 export interface StridedLayout {
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -56,9 +57,20 @@ export interface MatmulLayout {
   readonly transposeA: boolean;
   /** b is (K, N), or (N, K) when set. */
   readonly transposeB: boolean;
+  /** Products: `batch` matrices of out, one behind the other. */
+  readonly batch: number;
+  /** Elements between one matrix of a and the next; 0 repeats the first. */
+  readonly aStep: number;
+  /** As `aStep`. */
+  readonly bStep: number;
 }
 
-/** x (N, C, H, W), y (N, K, outH, outW), weight (K, C / groups, kernelH, kernelW). */
+/**
+ * x (N, C, H, W), y (N, K, outH, outW), weight (K, C / groups, kernelH, kernelW).
+ *
+ * The output sizes are the caller's choice: windows beyond the last row or column of x meet zeros ("same" padding with an odd
+ * one at the end), and x may have rows and columns that no window reaches, whose gradient is 0 (transposed convolution).
+ */
 export interface Conv2dLayout {
   readonly N: number;
   readonly C: number;
@@ -78,19 +90,31 @@ export interface Conv2dLayout {
   readonly outW: number;
 }
 
-/** x (planes, H, W), y (planes, outH, outW), where planes = N * C. */
-export interface Pool2dLayout {
+/** Along one axis, window i holds the positions i * stride - padding + k * dilation, k in [0, kernel), that lie in [0, size). */
+export interface PoolAxis {
+  readonly size: number;
+  /** Windows. */
+  readonly out: number;
+  readonly kernel: number;
+  readonly stride: number;
+  /** At most half the kernel. */
+  readonly padding: number;
+  readonly dilation: number;
+}
+
+/** x (planes, D, H, W), y (planes, outD, outH, outW), planes = N * C. Axes that a pool lacks have size 1, D first. */
+export interface PoolLayout {
   readonly planes: number;
-  readonly H: number;
-  readonly W: number;
-  readonly kernelH: number;
-  readonly kernelW: number;
-  readonly strideH: number;
-  readonly strideW: number;
-  readonly paddingH: number;
-  readonly paddingW: number;
-  readonly outH: number;
-  readonly outW: number;
+  /** D, H and W. */
+  readonly axes: readonly [PoolAxis, PoolAxis, PoolAxis];
+  /** Windows cut each axis evenly instead: window i is [floor(i * size / out), ceil((i + 1) * size / out)), the rest unused. */
+  readonly isAdaptive: boolean;
+}
+
+/** The dilation is 1. */
+export interface AvgPoolLayout extends PoolLayout {
+  /** What a sum is divided by: the positions of its window that lie in the padded input, those that lie in x, or this number. */
+  readonly divisor: "padded" | "inside" | number;
 }
 
 /** `x` and `out` share (outer, *, inner); along the axis `x` has `length` elements and `index`, `out` have `picks`. */
@@ -106,11 +130,28 @@ export type UnaryOp =
   | "log"
   | "sqrt"
   | "relu"
+  | "relu6"
   | "leakyRelu"
   | "sigmoid"
-  | "tanh";
-/** Activations whose backward is one pass over dy and one saved tensor: the output y, for leakyRelu the input x. */
-export type UnaryGradOp = "relu" | "leakyRelu" | "sigmoid" | "tanh";
+  | "tanh"
+  | "gelu"
+  | "geluTanh"
+  | "silu"
+  | "softplus";
+/**
+ * Activations whose backward is one pass over dy and one saved tensor: the output y of relu, relu6, sigmoid and tanh, the input x
+ * of the others.
+ */
+export type UnaryGradOp =
+  | "relu"
+  | "relu6"
+  | "leakyRelu"
+  | "sigmoid"
+  | "tanh"
+  | "gelu"
+  | "geluTanh"
+  | "silu"
+  | "softplus";
 /** Two arguments, same dtype out. */
 export type BinaryOp = "add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum";
 /** Two arguments, bool out. */
@@ -164,6 +205,8 @@ export interface SgdOptions {
   readonly dampening: number;
   readonly weightDecay: number;
   readonly nesterov: boolean;
+  /** Climb: the gradient counts with the opposite sign. */
+  readonly maximize: boolean;
   /** The first step sets the momentum buffer to the gradient instead of mixing it in. */
   readonly isFirstStep: boolean;
 }
@@ -174,8 +217,21 @@ export interface AdamOptions {
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
+  /** AdamW: the parameter shrinks by learningRate * weightDecay first; else the decay is added to the gradient. */
+  readonly decoupledWeightDecay: boolean;
+  readonly maximize: boolean;
   /** Count of this step, from 1: bias corrections are 1 - beta ** step. */
   readonly step: number;
+}
+
+export interface RmspropOptions {
+  readonly learningRate: number;
+  /** Decay of both averages. */
+  readonly alpha: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  readonly momentum: number;
+  readonly maximize: boolean;
 }
 
 export interface MemoryReport {
@@ -214,17 +270,24 @@ export interface Backend {
   copy(x: Operand, out: Operand): void;
   /** Any pair of dtypes. Float to integer truncates; int32 to uint8 keeps the low byte; to bool is `x != 0`. */
   cast(x: Operand, out: Operand): void;
-  /** Transposes, permutations and expansions: out[i...] = x[sum of i * stride]. */
+  /** Transposes, permutations, expansions, blocks and windows: out[i...] = x[sum of i * stride]. */
   stridedCopy(x: Operand, out: Operand, layout: StridedLayout): void;
+  /**
+   * The reverse: out[sum of i * stride] = x[i...], or += when `accumulate` is set (float and int32 only). The layout's shape is
+   * x's; its strides address no element of out twice, and what they do not address stays as it is.
+   */
+  stridedWrite(x: Operand, out: Operand, layout: StridedLayout, accumulate: boolean): void;
 
   // ---- elementwise -----------------------------------------------------------------------------------------------
-  /** `alpha` is leakyRelu's negative slope and ignored by the others. */
+  /** `alpha` is leakyRelu's negative slope, or softplus's threshold, above which it gives x itself; ignored by the others. */
   unary(op: UnaryOp, x: Operand, out: Operand, alpha: number): void;
-  /** relu: dy where saved > 0, else 0 (NaN counts as not greater). */
+  /** relu: dy where saved > 0, else 0 (NaN counts as not greater); relu6 where it is below 6, too. `alpha` as in `unary`. */
   unaryGrad(op: UnaryGradOp, dy: Operand, saved: Operand, dx: Operand, alpha: number): void;
   /** int32 wraps in add, sub and mul, truncates in div, and gives 0 for a division by 0. pow is C's: 1 to any power is 1. */
   binary(op: BinaryOp, a: Operand, b: Operand, out: Operand, layout: BroadcastLayout): void;
   compare(op: CompareOp, a: Operand, b: Operand, out: Operand, layout: BroadcastLayout): void;
+  /** out = condition ? a : b, element by element. condition is bool; a, b and out share a dtype, which may be any; all of one length. */
+  select(condition: Operand, a: Operand, b: Operand, out: Operand): void;
   /** sum += x, element by element: gradient accumulation. */
   addInto(x: Operand, sum: Operand): void;
   /**
@@ -247,8 +310,13 @@ export interface Backend {
   gather(x: Operand, index: Operand, out: Operand, layout: GatherLayout): void;
   /** sum[o, index[o, p, i], i] += x[o, p, i], in order of p. Indices outside are passed over. */
   scatterAdd(x: Operand, index: Operand, sum: Operand, layout: GatherLayout): void;
+  /** out[o, p, i] = x[o, index[p], i]: `gather` with one index of `picks` for all o and i. */
+  indexSelect(x: Operand, index: Operand, out: Operand, layout: GatherLayout): void;
+  /** sum[o, index[p], i] += x[o, p, i], in order of p. Indices outside are passed over. */
+  indexAdd(x: Operand, index: Operand, sum: Operand, layout: GatherLayout): void;
 
   // ---- linear algebra --------------------------------------------------------------------------------------------
+  /** out[p] = a[p] b[p], one product per p of the batch. */
   matmul(a: Operand, b: Operand, out: Operand, layout: MatmulLayout): void;
   /** Cross-correlation, as in PyTorch. bias (K) or null. */
   conv2d(x: Operand, weight: Operand, bias: Operand | null, y: Operand, layout: Conv2dLayout): void;
@@ -256,13 +324,15 @@ export interface Backend {
   conv2dGradWeight(dy: Operand, x: Operand, dWeight: Operand, layout: Conv2dLayout): void;
 
   // ---- pooling ---------------------------------------------------------------------------------------------------
-  /** indices (like y, int32): position of the maximum inside its plane, h * W + w. Padding never wins; the first of equals; NaN wins, the first of several. */
-  maxPool2d(x: Operand, y: Operand, indices: Operand, layout: Pool2dLayout): void;
-  /** Overlapping windows add up. */
-  maxPool2dGrad(dy: Operand, indices: Operand, dx: Operand, layout: Pool2dLayout): void;
-  /** Divides by the full kernel size, padding included (PyTorch's default). */
-  avgPool2d(x: Operand, y: Operand, layout: Pool2dLayout): void;
-  avgPool2dGrad(dy: Operand, dx: Operand, layout: Pool2dLayout): void;
+  /**
+   * indices (like y, int32): position of the maximum inside its plane, (d * H + h) * W + w. Padding never wins; the first of equals;
+   * NaN wins, the last of several. A dilated window that steps over all of x has the maximum -Infinity and the index -1.
+   */
+  maxPool(x: Operand, y: Operand, indices: Operand, layout: PoolLayout): void;
+  /** Overlapping windows add up; index -1 adds nothing. */
+  maxPoolGrad(dy: Operand, indices: Operand, dx: Operand, layout: PoolLayout): void;
+  avgPool(x: Operand, y: Operand, layout: AvgPoolLayout): void;
+  avgPoolGrad(dy: Operand, dx: Operand, layout: AvgPoolLayout): void;
 
   // ---- batch normalization ---------------------------------------------------------------------------------------
   // Derivations: docs/batch-norm.md. mean and variance are (C) in `statisticsDType`; variance is the biased one.
@@ -304,12 +374,27 @@ export interface Backend {
     momentumBuffer: Operand | null,
     options: SgdOptions,
   ): void;
-  /** PyTorch's Adam for one parameter, in place. */
+  /** PyTorch's Adam or AdamW for one parameter, in place; maxExpAvgSq is null without amsgrad. */
   adamStep(
     parameter: Operand,
     grad: Operand,
     expAvg: Operand,
     expAvgSq: Operand,
+    maxExpAvgSq: Operand | null,
     options: AdamOptions,
   ): void;
+  /**
+   * PyTorch's RMSprop for one parameter, in place; gradAvg is null unless centered, momentumBuffer without momentum.
+   * Rounding can't make squareAvg - gradAvg ** 2 negative: it counts as 0 then, as it does not in PyTorch.
+   */
+  rmspropStep(
+    parameter: Operand,
+    grad: Operand,
+    squareAvg: Operand,
+    gradAvg: Operand | null,
+    momentumBuffer: Operand | null,
+    options: RmspropOptions,
+  ): void;
+  /** average += weight * (x - average), exact at weights 0 and 1: PyTorch's lerp, for averaged models. */
+  averageInto(x: Operand, average: Operand, weight: number): void;
 }

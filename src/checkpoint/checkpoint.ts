@@ -1,9 +1,12 @@
+import { bytesOf, type Entry, scalarEntry } from "../core/entry.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { backendFor, Tensor } from "../tensor/tensor.ts";
-import { bytesOf, type Entry, type StateDict, scalarEntry } from "./entry.ts";
-import { readFile, writeFileAtomic } from "./files.ts";
+import { type FileOptions, readFile, writeFileAtomic } from "./files.ts";
 import { formatSafetensors, parseSafetensors } from "./safetensors.ts";
+
+/** What `checkpoint.read` gives: entries by name, in the file's order. */
+export type StateDict = Map<string, Entry>;
 
 /** What can be written: tensors, whole numbers, and entries of another file. */
 export type Writable = Tensor | number | Entry;
@@ -12,14 +15,19 @@ export type Writable = Tensor | number | Entry;
  * Reads a checkpoint: its entries by name, in the file's own types, bit for bit. The content decides what it is, not its name.
  *
  * Only safetensors so far. `model.loadStateDict` takes the result as it is.
- * Throws: CheckpointError with the byte offset where the file is damaged or lies, or naming the format it has instead.
+ * Throws: CheckpointError with the byte offset where the file is damaged or lies, or naming the format it has instead; the signal's
+ * reason.
  *
  * @example
  * model.loadStateDict(await checkpoint.read("net.safetensors"));
  */
-export async function read(source: string | Uint8Array | ArrayBuffer | Blob): Promise<StateDict> {
-  if (typeof source === "string") return parseSafetensors(await readFile(source));
-  if (source instanceof Blob) return parseSafetensors(new Uint8Array(await source.arrayBuffer()));
+export async function read(
+  source: string | Uint8Array | ArrayBuffer | Blob,
+  options: FileOptions = {},
+): Promise<StateDict> {
+  options.signal?.throwIfAborted();
+  if (typeof source === "string") return parseSafetensors(await readFile(source, options));
+  if (source instanceof Blob) return parseSafetensors(await readBlob(source, options));
   if (source instanceof ArrayBuffer) return parseSafetensors(new Uint8Array(source));
   if (source instanceof Uint8Array) return parseSafetensors(unshared(source));
   throw new ArgumentError({
@@ -34,7 +42,7 @@ export async function read(source: string | Uint8Array | ArrayBuffer | Blob): Pr
  * A reader sees the old file or the whole new one: it is written beside its place and renamed.
  *
  * Throws: ArgumentError, before anything is written, for another ending than .safetensors or a value that cannot be stored;
- * CheckpointError if the disk refuses.
+ * CheckpointError if the disk refuses; the signal's reason, and then the old file stays as it was and no other is left.
  *
  * @example
  * await checkpoint.write("net.safetensors", model.stateDict());
@@ -42,7 +50,9 @@ export async function read(source: string | Uint8Array | ArrayBuffer | Blob): Pr
 export async function write(
   path: string,
   stateDict: ReadonlyMap<string, Writable> | Readonly<Record<string, Writable>>,
+  options: FileOptions = {},
 ): Promise<void> {
+  options.signal?.throwIfAborted();
   if (!path.endsWith(".safetensors")) {
     throw new ArgumentError({
       op: "checkpoint.write",
@@ -53,7 +63,13 @@ export async function write(
   const pairs = stateDict instanceof Map ? [...stateDict] : Object.entries(stateDict);
   // All values are taken before the first await: a training step meanwhile must not leave a file of two ages.
   const entries = await Promise.all(pairs.map(([key, value]) => namedEntry(key, value)));
-  await writeFileAtomic(path, () => formatSafetensors(new Map(entries)));
+  await writeFileAtomic(path, () => formatSafetensors(new Map(entries)), options);
+}
+
+async function readBlob(blob: Blob, { signal }: FileOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  signal?.throwIfAborted();
+  return bytes;
 }
 
 async function namedEntry(key: string, value: Writable): Promise<[string, Entry]> {

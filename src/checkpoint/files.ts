@@ -2,11 +2,20 @@
 import { CheckpointError } from "../core/errors.ts";
 import { nodeFiles } from "../core/node-files.ts";
 
-/** One system call reads at most this much; files beyond 2 GiB need several anyway. */
-const pieceBytes = 1 << 28;
+/** One system call reads at most this much: a signal is looked at in between, and files beyond 2 GiB need several anyway. */
+const pieceBytes = 1 << 24;
 
-/** The whole file. Throws CheckpointError if it cannot be read, ArgumentError in a page. */
-export async function readFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
+/** How files are read and written. */
+export interface FileOptions {
+  /** Ends the work; what was awaited then throws the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** The whole file. Throws CheckpointError if it cannot be read, ArgumentError in a page, the signal's reason. */
+export async function readFile(
+  path: string,
+  { signal }: FileOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
   const op = "checkpoint.read";
   const { fs } = node(op);
   try {
@@ -15,6 +24,7 @@ export async function readFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
       const bytes = new Uint8Array((await file.stat()).size);
       let at = 0;
       while (at < bytes.length) {
+        signal?.throwIfAborted();
         const length = Math.min(pieceBytes, bytes.length - at);
         const { bytesRead } = await file.read(bytes, at, length, at);
         if (bytesRead === 0) break;
@@ -25,17 +35,19 @@ export async function readFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
       await file.close();
     }
   } catch (cause) {
+    signal?.throwIfAborted();
     throw unreachable(op, `to read ${path}`, cause);
   }
 }
 
 /**
  * Writes the pieces to `path` so that a reader sees the old file or the whole new one, whatever happens meanwhile.
- * Throws: CheckpointError if the disk refuses; what was written is removed then. ArgumentError in a page.
+ * Throws: CheckpointError if the disk refuses, or the signal's reason; what was written is removed then. ArgumentError in a page.
  */
 export async function writeFileAtomic(
   path: string,
   pieces: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { signal }: FileOptions = {},
 ): Promise<void> {
   const op = "checkpoint.write";
   const { fs, path: paths } = node(op);
@@ -45,15 +57,18 @@ export async function writeFileAtomic(
   try {
     const file = await fs.open(temporary, "wx");
     try {
-      for await (const piece of pieces()) await writeAll(file, piece);
+      for await (const piece of pieces()) await writeAll(file, piece, signal);
       // Before the rename, or a power cut could leave the new name on an empty file.
       await file.sync();
     } finally {
       await file.close();
     }
+    // The last look: once the name is given, the work is done.
+    signal?.throwIfAborted();
     await fs.rename(temporary, path);
   } catch (cause) {
     await fs.rm(temporary, { force: true });
+    signal?.throwIfAborted();
     throw unreachable(op, `to write ${path}`, cause);
   }
   await syncFolder(folder);
@@ -61,9 +76,14 @@ export async function writeFileAtomic(
 
 type FileHandle = Awaited<ReturnType<ReturnType<typeof node>["fs"]["open"]>>;
 
-async function writeAll(file: FileHandle, piece: Uint8Array): Promise<void> {
+async function writeAll(
+  file: FileHandle,
+  piece: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   let at = 0;
   while (at < piece.length) {
+    signal?.throwIfAborted();
     const { bytesWritten } = await file.write(piece, at, Math.min(pieceBytes, piece.length - at));
     at += bytesWritten;
   }

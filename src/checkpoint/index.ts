@@ -1,3 +1,3 @@
 /** Reading and writing state dicts as files. */
-export { read, type Writable, write } from "./checkpoint.ts";
-export type { Entry, EntryArray, EntryDType, StateDict } from "./entry.ts";
+export type { Entry, EntryArray, EntryDType } from "../core/entry.ts";
+export { read, type StateDict, type Writable, write } from "./checkpoint.ts";

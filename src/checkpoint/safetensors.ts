@@ -3,9 +3,10 @@
  * data_offsets counted from the header's end), then the values without gaps.
  * Source: the format section of the safetensors README; the checks are those of its Rust reader, with offsets.
  */
+
+import { bytesOf, type Entry, type EntryDType, entryArray } from "../core/entry.ts";
 import { CheckpointError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
-import { bytesOf, type Entry, type EntryDType, entryArray, type StateDict } from "./entry.ts";
 import { foreignFormat } from "./foreign.ts";
 import { type JsonNode, parseJson } from "./json.ts";
 
@@ -36,10 +37,10 @@ const longestHeader = 100_000_000;
  * Entries of a safetensors file. They read from `bytes` when asked, so do not change these.
  * Throws: CheckpointError with the byte offset at which the file is not what it should be.
  */
-export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>): StateDict {
+export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, Entry> {
   const dataStart = headerEnd(bytes);
   const header = parseJson(bytes, { from: 8, to: dataStart });
-  const dict: StateDict = new Map();
+  const dict: Map<string, Entry> = new Map();
   const places: Place[] = [];
   for (const [key, node] of membersOf(header, "the header")) {
     if (key === "__metadata__") {

@@ -1,6 +1,7 @@
 /** Element types. `float64` lives on the reference backend; `float32` is the default everywhere. */
 export type DType = "float32" | "float64" | "int32" | "uint8" | "bool";
 
+/** Values of tensors in ordinary memory: Uint8Array for "uint8" and "bool", the array named like the dtype for others. */
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array;
 
 const bytesByDType: Readonly<Record<DType, number>> = {

@@ -1,18 +1,28 @@
 /** What every error of the library carries beside its sentence, so that programs need not parse text. */
 export interface ErrorDetails {
+  /** Name of the operation: "conv2d". */
   readonly op: string;
+  /** What it takes: the message has it behind "expected". */
   readonly expected: string;
+  /** What came instead: the message has it behind "got". */
   readonly actual: string;
   /** What to do about it, when that is known. */
   readonly hint?: string;
+  /** The error that led to this one. */
   readonly cause?: unknown;
 }
 
 /** Base of all errors thrown on purpose: one sentence naming the operation, what it expected and what came. */
 export class EvenkeelError extends Error {
+  /** The class's name, written out: minifiers would change `new.target.name`. */
+  override name = "EvenkeelError";
+  /** Name of the operation that threw: "conv2d". */
   readonly op: string;
+  /** What it takes, as in the message. */
   readonly expected: string;
+  /** What came instead, as in the message. */
   readonly actual: string;
+  /** What to do about it; undefined where that is not known. */
   readonly hint: string | undefined;
 
   constructor(details: ErrorDetails) {
@@ -25,8 +35,6 @@ export class EvenkeelError extends Error {
     this.expected = expected;
     this.actual = actual;
     this.hint = hint;
-    // Set here and not by `new.target.name`, which minifiers shorten.
-    this.name = "EvenkeelError";
   }
 }
 
@@ -77,7 +85,7 @@ export class DataError extends EvenkeelError {
   override name = "DataError";
 }
 
-/** Keys or shapes of a state dict that do not fit the module. */
+/** State that does not fit what it is loaded into: its keys, shapes or kinds of values. */
 export class StateDictError extends EvenkeelError {
   override name = "StateDictError";
 }
@@ -85,7 +93,7 @@ export class StateDictError extends EvenkeelError {
 /** A checkpoint file that is damaged or lies about itself. */
 export class CheckpointError extends EvenkeelError {
   override name = "CheckpointError";
-  /** Byte offset in the file where reading failed. */
+  /** Byte offset in the file where reading failed; 0 if nothing could be read or written. */
   readonly offset: number;
 
   constructor(details: ErrorDetails & { readonly offset: number }) {

@@ -9,8 +9,22 @@ export interface GeneratorState {
   readonly spare: number | null;
 }
 
+/** Where random numbers come from: what a transform or a dataset is handed to draw from. */
+export interface Random {
+  /** Uniform over the 2^32 unsigned integers. */
+  uint32(): number;
+  /** Uniform in [0, 1), 53 random bits. */
+  uniform(): number;
+  /** A whole number from 0 to `count` - 1, each as likely. */
+  integer(count: number): number;
+  /** Standard normal. */
+  normal(): number;
+  /** A uniformly random order of 0 .. length - 1. */
+  permutation(length: number): Uint32Array<ArrayBuffer>;
+}
+
 /** xoshiro128** by Blackman and Vigna; seeded through splitmix32 so that nearby seeds give unrelated streams. */
-export class Generator {
+export class Generator implements Random {
   #words: Uint32Array<ArrayBuffer>;
   #spare: number | null = null;
 
@@ -18,11 +32,18 @@ export class Generator {
     this.#words = Generator.#expand(seed);
   }
 
-  static #expand(seed: number): Uint32Array<ArrayBuffer> {
+  /** Generator `index` of the family of `seed`, both below 2^32: unrelated to its neighbours, and found without drawing. */
+  static derived(seed: number, index: number): Generator {
+    const generator = new Generator(0);
+    generator.#words = Generator.#expand(index, seed);
+    return generator;
+  }
+
+  /** Seeds beyond 32 bits count too: their upper half enters as a second word. */
+  static #expand(seed: number, upper = Math.floor(seed / 4294967296)): Uint32Array<ArrayBuffer> {
     const words = new Uint32Array(4);
     let state = seed >>> 0;
-    // Seeds beyond 32 bits count too: their upper half enters as a second word.
-    let high = Math.floor(seed / 4294967296) >>> 0;
+    let high = upper >>> 0;
     for (let i = 0; i < 4; i++) {
       state = (state + 0x9e3779b9) >>> 0;
       words[i] = mix(state ^ high);
@@ -46,7 +67,6 @@ export class Generator {
     this.#spare = state.spare;
   }
 
-  /** Uniform over the 2^32 unsigned integers. */
   uint32(): number {
     const s = this.#words;
     const result = Math.imul(rotateLeft(Math.imul(s[1], 5), 7), 9) >>> 0;
@@ -60,9 +80,12 @@ export class Generator {
     return result;
   }
 
-  /** Uniform in [0, 1), 53 random bits. */
   uniform(): number {
     return ((this.uint32() >>> 5) * 67108864 + (this.uint32() >>> 6)) / 9007199254740992;
+  }
+
+  integer(count: number): number {
+    return Math.floor(this.uniform() * count);
   }
 
   /** Standard normal, by Box and Muller's polar form. */
@@ -88,7 +111,7 @@ export class Generator {
     const order = new Uint32Array(length);
     for (let i = 0; i < length; i++) order[i] = i;
     for (let i = length - 1; i > 0; i--) {
-      const j = Math.floor(this.uniform() * (i + 1));
+      const j = this.integer(i + 1);
       const swapped = order[i];
       order[i] = order[j];
       order[j] = swapped;

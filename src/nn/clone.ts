@@ -51,7 +51,11 @@ function copyModule(module: Callable, copies: Copies): Callable {
 /** Leaves, whatever they were; gradients stay behind. */
 function copyTensor(tensor: Tensor): Tensor {
   const values = clone(tensor);
-  if (tensor instanceof Parameter) return new Parameter(values, tensor.requiresGrad);
+  if (tensor instanceof Parameter) {
+    const parameter = new Parameter(values, tensor.requiresGrad);
+    values.dispose();
+    return parameter;
+  }
   const copy = values.keep();
   copy.requiresGrad = tensor.requiresGrad;
   return copy;

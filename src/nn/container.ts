@@ -12,10 +12,12 @@ abstract class Indexed<Item extends Module> extends Module {
     for (const item of items) this.append(item);
   }
 
+  /** How many modules it holds. */
   get size(): number {
     return this.toArray().length;
   }
 
+  /** Adds a module behind the last. Throws TypeError for anything else. */
   append(item: Item): this {
     const position = this.size;
     if (!(item instanceof Module)) {
@@ -41,10 +43,12 @@ abstract class Indexed<Item extends Module> extends Module {
     });
   }
 
+  /** The modules in their order, as a new array. */
   toArray(): Item[] {
     return Object.entries(this).flatMap(([name, value]) => (/^\d+$/.test(name) ? [value] : []));
   }
 
+  /** The modules in their order. */
   [Symbol.iterator](): Iterator<Item> {
     return this.toArray()[Symbol.iterator]();
   }

@@ -8,6 +8,7 @@ export type ForwardHook = (module: Module, args: readonly unknown[], output: unk
 
 /** Undoes a registration. */
 export interface HookHandle {
+  /** Ends the registration; again it does nothing. */
   remove(): void;
 }
 

@@ -1,4 +1,27 @@
-export { LeakyReLU, ReLU, Sigmoid, Tanh } from "./activation.ts";
+export type { Sizes } from "../core/shape.ts";
+export type { GeluApproximation, GeluOptions, SoftplusOptions } from "../ops/activation.ts";
+export type { Pair, Single, Triple } from "../ops/conv.ts";
+export type { ConvPadding } from "../ops/conv-geometry.ts";
+export type { CrossEntropyOptions, NllLossOptions } from "../ops/cross-entropy.ts";
+export type {
+  BinaryCrossEntropyOptions,
+  HuberLossOptions,
+  LossOptions,
+  Reduction,
+  SmoothL1LossOptions,
+} from "../ops/loss.ts";
+export {
+  GELU,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  ReLU6,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  Softplus,
+  Tanh,
+} from "./activation.ts";
 export {
   type AnyBatchNorm,
   BatchNorm1d,
@@ -8,21 +31,76 @@ export {
   isBatchNorm,
 } from "./batch-norm.ts";
 export { capture } from "./capture.ts";
+/** Keeping gradients small. */
+export * as utils from "./clip-grad.ts";
 export { type Layer, ModuleList, Sequential } from "./container.ts";
-export { Conv2d, type Conv2dLayerOptions } from "./conv.ts";
-export { Dropout } from "./dropout.ts";
+export {
+  Conv1d,
+  type Conv1dLayerOptions,
+  Conv2d,
+  type Conv2dLayerOptions,
+  Conv3d,
+  type Conv3dLayerOptions,
+  type ConvLayerOptions,
+  type ConvPaddingMode,
+} from "./conv.ts";
+export {
+  ConvTranspose1d,
+  type ConvTranspose1dLayerOptions,
+  ConvTranspose2d,
+  type ConvTranspose2dLayerOptions,
+  ConvTranspose3d,
+  type ConvTranspose3dLayerOptions,
+  type ConvTransposeLayerOptions,
+} from "./conv-transpose.ts";
+export { Dropout, Dropout1d, Dropout2d, Dropout3d } from "./dropout.ts";
+/** Layers as functions, without state. */
 export * as functional from "./functional.ts";
 export type { ForwardHook, ForwardPreHook, HookHandle } from "./hooks.ts";
+/** Starting values, written into a tensor in place and drawn from the generator that `manualSeed` seeds. */
+export * as init from "./init.ts";
 export { LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d } from "./lazy-batch-norm.ts";
 export { Linear } from "./linear.ts";
 export type { LoadOptions, LoadResult } from "./load-state.ts";
-export { CrossEntropyLoss } from "./loss.ts";
+export {
+  BCEWithLogitsLoss,
+  CrossEntropyLoss,
+  HuberLoss,
+  L1Loss,
+  MSELoss,
+  NLLLoss,
+  SmoothL1Loss,
+} from "./loss.ts";
 export { Module } from "./module.ts";
 export type { OnNonFinite, SkippedBatches } from "./non-finite.ts";
 export { Parameter } from "./parameter.ts";
-export { AvgPool2d, MaxPool2d } from "./pool.ts";
+export {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AdaptiveAvgPool3d,
+  AdaptiveMaxPool1d,
+  AdaptiveMaxPool2d,
+  AdaptiveMaxPool3d,
+  AvgPool1d,
+  AvgPool2d,
+  AvgPool3d,
+  MaxPool1d,
+  MaxPool2d,
+  MaxPool3d,
+} from "./pool.ts";
 export { recompute } from "./recompute.ts";
 export { Flatten, Identity } from "./shape.ts";
-export type { HostEntry, StateDict, StateEntry, StateSource } from "./state-dict.ts";
-export { type Frozen, type Summary, type SummaryInput, type SummaryRow, summary } from "./summary.ts";
-export { type Batches, type UpdateBatchNormOptions, updateBatchNorm } from "./update-batch-norm.ts";
+export type { StateDict, StateEntry, StateSource } from "./state-dict.ts";
+export {
+  type Frozen,
+  type Summary,
+  type SummaryInput,
+  type SummaryRow,
+  summary,
+} from "./summary.ts";
+export {
+  type Batches,
+  type BatchModel,
+  type UpdateBatchNormOptions,
+  updateBatchNorm,
+} from "./update-batch-norm.ts";

@@ -27,10 +27,12 @@ export class LazyBatchNorm1d extends BatchNorm1d {
     super(0, options);
   }
 
+  /** @internal */
   override awaitsShape(value: Tensor): boolean {
     return isPlaceholder(value);
   }
 
+  /** @internal */
   override invoke(args: readonly unknown[]): unknown {
     settle(this, args[0]);
     return Object.setPrototypeOf(this, BatchNorm1d.prototype).invoke(args);
@@ -45,10 +47,12 @@ export class LazyBatchNorm2d extends BatchNorm2d {
     super(0, options);
   }
 
+  /** @internal */
   override awaitsShape(value: Tensor): boolean {
     return isPlaceholder(value);
   }
 
+  /** @internal */
   override invoke(args: readonly unknown[]): unknown {
     settle(this, args[0]);
     return Object.setPrototypeOf(this, BatchNorm2d.prototype).invoke(args);
@@ -63,10 +67,12 @@ export class LazyBatchNorm3d extends BatchNorm3d {
     super(0, options);
   }
 
+  /** @internal */
   override awaitsShape(value: Tensor): boolean {
     return isPlaceholder(value);
   }
 
+  /** @internal */
   override invoke(args: readonly unknown[]): unknown {
     settle(this, args[0]);
     return Object.setPrototypeOf(this, BatchNorm3d.prototype).invoke(args);

@@ -1,7 +1,7 @@
 import { ArgumentError } from "../core/errors.ts";
 import { linear } from "../ops/matmul.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { fanInUniform } from "./init.ts";
+import { fanInUniform } from "./fan-in.ts";
 import { Module } from "./module.ts";
 import type { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
@@ -9,10 +9,14 @@ import { formatPython } from "./repr.ts";
 /** y = x weight^T + bias on the last axis. Shapes: x (..., inFeatures); returns (..., outFeatures). */
 export class Linear extends Module {
   static override readonly kind: string = "Linear";
+  /** Size of the last axis of x. */
   readonly inFeatures: number;
+  /** Size of the last axis of the result. */
   readonly outFeatures: number;
-  declare weight: Parameter; // (outFeatures, inFeatures)
-  declare bias: Parameter | null; // (outFeatures)
+  /** (outFeatures, inFeatures) */
+  declare weight: Parameter;
+  /** (outFeatures), or null for 0. */
+  declare bias: Parameter | null;
 
   constructor(
     inFeatures: number,

@@ -1,5 +1,6 @@
 /** Copying a state dict into modules: matched completely first, written only when all of it fits. */
 import { hostArray } from "../core/dtype.ts";
+import type { Entry, EntryArray } from "../core/entry.ts";
 import { StateDictError } from "../core/errors.ts";
 import { fromBfloat16, fromFloat16 } from "../core/half.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
@@ -16,13 +17,17 @@ import {
 } from "./state-dict.ts";
 import { join } from "./tree.ts";
 
+/** What `loadStateDict` accepts. */
 export interface LoadOptions {
   /** Refuse missing and unexpected keys. Default true. */
   readonly strict?: boolean;
 }
 
+/** What `loadStateDict` found no partner for; two empty lists when strict. */
 export interface LoadResult {
+  /** Keys of the model that the source lacks. */
   readonly missingKeys: readonly string[];
+  /** Keys of the source that the model lacks. */
   readonly unexpectedKeys: readonly string[];
 }
 
@@ -51,6 +56,7 @@ export function loadInto(
       known.push(key);
       unexpected.delete(key);
       const entry = entries.get(key) ?? module.missingState(name, version);
+      if (entry !== null) checkEntry(key, entry);
       if (entry === null) missingKeys.push(key);
       else if (value instanceof Tensor && module.awaitsShape(value)) {
         writes.push(() => {
@@ -68,6 +74,22 @@ export function loadInto(
   }
   for (const write of writes) write();
   return { missingKeys, unexpectedKeys };
+}
+
+/** Throws for what could not be written: a value of another kind, a tensor that has ended, a file's entry without its values. */
+function checkEntry(key: string, entry: StateEntry): void {
+  if (typeof entry === "number") return;
+  if (entry instanceof Tensor) operandOf(entry);
+  else if (isFileEntry(entry)) valuesOf(entry);
+  else {
+    throw new TypeError(
+      `loadStateDict: expected a tensor, a number or a file's entry for ${key}, got ${describeKind(entry)}`,
+    );
+  }
+}
+
+function describeKind(value: unknown): string {
+  return Array.isArray(value) ? "an array" : typeof value;
 }
 
 function shapeOf(value: StateEntry): Shape {
@@ -105,11 +127,33 @@ function writeTensor(target: Tensor, entry: StateEntry): void {
   target.holding.storage.markWritten("loadStateDict");
 }
 
+/** Whether this is a value from a file. */
+export function isFileEntry(value: unknown): value is Entry {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !(value instanceof Tensor) &&
+    "data" in value &&
+    typeof value.data === "function"
+  );
+}
+
+/** Throws StateDictError unless there are as many values as the shape says. */
+function valuesOf(entry: Entry): EntryArray {
+  const values = entry.data();
+  if (values.length === sizeOf(entry.shape)) return values;
+  throw new StateDictError({
+    op: "loadStateDict",
+    expected: `${sizeOf(entry.shape)} values in an entry of shape ${formatShape(entry.shape)}`,
+    actual: String(values.length),
+  });
+}
+
 /** An entry's values as numbers, whatever it is made of. */
 export function hostNumbers(entry: StateEntry): ArrayLike<number> {
   if (typeof entry === "number") return [entry];
   if (entry instanceof Tensor) return entry.dataSync();
-  const values = entry.data();
+  const values = valuesOf(entry);
   if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
     return Array.from(values, Number);
   }

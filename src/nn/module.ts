@@ -14,7 +14,7 @@ import { moveState } from "./move.ts";
 import { Parameter } from "./parameter.ts";
 import { defineSlot, describe, type StateSlot } from "./slot.ts";
 import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
-import { join, uniqueState, walk } from "./tree.ts";
+import { childrenOf, join, ownStateOf, uniqueState, walk } from "./tree.ts";
 
 export interface Module {
   /** Calls `forward` in a scope: what it makes ends with the call, except its outputs and what modules hold in properties. */
@@ -22,6 +22,17 @@ export interface Module {
   (...args: Parameters<this["forward"]>): ReturnType<this["forward"]>;
 }
 
+/**
+ * Base of all models and layers. Subclasses write `forward`; properties that are modules, parameters, or arrays of modules are found by
+ * themselves. State a static `kind` with the class's name, which a minifier would change.
+ *
+ * @example
+ * class Net extends nn.Module {
+ *   static override readonly kind = "Net";
+ *   readonly fc = new nn.Linear(4, 2);
+ *   forward(x: Tensor) { return this.fc(x).relu(); }
+ * }
+ */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface adds the call that Callable provides
 export abstract class Module extends Callable {
   /** Name of the class that survives minifiers; subclasses state their own. */
@@ -32,8 +43,10 @@ export abstract class Module extends Callable {
   /** @internal */
   readonly [internals] = new Internals();
 
+  /** What a call computes; see the class. Written by subclasses and called through the module itself: `model(x)`. */
   abstract forward(...args: never[]): unknown;
 
+  /** Name of the module's class, as in PyTorch; read from the static `kind`. */
   get kind(): string {
     return Object.getPrototypeOf(this).constructor.kind;
   }
@@ -113,34 +126,14 @@ export abstract class Module extends Callable {
 
   // ---- what it holds ---------------------------------------------------------------------------------------------
 
-  /** Own parameters, then own buffers, as they stand; nulls left out. */
+  /** @internal Own parameters, then own buffers, as they stand; nulls left out. */
   ownState(): readonly StateSlot[] {
-    const parameters: StateSlot[] = [];
-    const buffers: StateSlot[] = [];
-    const { bufferNames, transientNames } = this[internals];
-    for (const [name, value] of Object.entries(this)) {
-      const isPersistent = !transientNames.has(name);
-      if (value instanceof Parameter) {
-        parameters.push({ name, kind: "parameter", value, isPersistent });
-      } else if (bufferNames.has(name) && value !== null) {
-        buffers.push({ name, kind: "buffer", value, isPersistent });
-      }
-    }
-    return [...parameters, ...buffers];
+    return ownStateOf(this, this[internals]);
   }
 
   /** Direct submodules by name: properties that are modules, and modules in properties that are arrays ("blocks.0"). */
   namedChildren(): [string, Module][] {
-    const children: [string, Module][] = [];
-    for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Module) children.push([name, value]);
-      else if (Array.isArray(value)) {
-        value.forEach((item, i) => {
-          if (item instanceof Module) children.push([`${name}.${i}`, item]);
-        });
-      }
-    }
-    return children;
+    return childrenOf(this);
   }
 
   /** This module and all below with their paths, parents first; a module in two places appears once. */
@@ -149,6 +142,7 @@ export abstract class Module extends Callable {
     return walk(this, "").filter(([, module]) => !seen.has(module) && seen.add(module));
   }
 
+  /** The modules of `namedModules()`. */
   modules(): Module[] {
     return this.namedModules().map(([, module]) => module);
   }
@@ -160,6 +154,7 @@ export abstract class Module extends Callable {
     );
   }
 
+  /** The parameters of `namedParameters()`: what an optimizer takes. */
   parameters(): Parameter[] {
     return this.namedParameters().map(([, parameter]) => parameter);
   }
@@ -171,6 +166,7 @@ export abstract class Module extends Callable {
     );
   }
 
+  /** The buffers of `namedBuffers()`. */
   buffers(): (Tensor | number)[] {
     return this.namedBuffers().map(([, buffer]) => buffer);
   }
@@ -182,12 +178,12 @@ export abstract class Module extends Callable {
     return 1;
   }
 
-  /** The value for an entry that a state dict of this layout version lacks; null when it must be there. */
+  /** @internal The value for an entry that a state dict of this layout version lacks; null when it must be there. */
   missingState(_name: string, _version: number | null): number | null {
     return null;
   }
 
-  /** Whether own state `value` takes its shape from the first values loaded into it. */
+  /** @internal Whether own state `value` takes its shape from the first values loaded into it. */
   awaitsShape(_value: Tensor): boolean {
     return false;
   }
@@ -263,6 +259,7 @@ export abstract class Module extends Callable {
     return this;
   }
 
+  /** All floating parameters and buffers to float32. */
   float(): this {
     return this.to("float32");
   }

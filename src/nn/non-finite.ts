@@ -10,7 +10,9 @@ export type OnNonFinite = "propagate" | "skip" | "throw";
 
 /** The first batch that `onNonFinite` kept out of the running statistics, and how many there were. */
 export interface SkippedBatches {
+  /** How many. */
   readonly count: number;
+  /** Index of the first channel that was not finite in the first of them. */
   readonly firstChannel: number;
   /** Number of the forward call in training, from 1. */
   readonly firstBatch: number;

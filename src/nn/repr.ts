@@ -1,6 +1,7 @@
 /** Arguments as PyTorch prints them, so that trees can be compared line by line. */
 
-export type PythonValue = number | boolean | null | readonly number[];
+/** Strings stand as they are, without quotes. */
+export type PythonValue = number | boolean | string | null | readonly (number | null)[];
 
 /** `4, eps=1e-05, momentum=None, affine=True`. */
 export function formatPython(
@@ -15,7 +16,9 @@ function formatValue(value: PythonValue): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number") return formatNumber(value);
-  return `(${value.map(formatNumber).join(", ")})`;
+  if (typeof value === "string") return value;
+  if (value.length === 1) return `(${formatValue(value[0])},)`;
+  return `(${value.map(formatValue).join(", ")})`;
 }
 
 /** Python writes two digits of exponent and turns to it below 1e-4, where JavaScript does below 1e-6. */

@@ -1,31 +1,16 @@
 /** Names and values of a module's parameters and buffers, in PyTorch's order and spelling. */
-import type { TypedArray } from "../core/dtype.ts";
-import { formatShape, type Shape } from "../core/shape.ts";
+import type { Entry } from "../core/entry.ts";
+import { formatShape } from "../core/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Live tensors, and counters as numbers; `metadata` holds the version of each module's layout, by its path. */
 export class StateDict extends Map<string, Tensor | number> {
+  /** PyTorch's `_metadata`: the version of each module's layout. */
   readonly metadata = new Map<string, { readonly version: number }>();
 }
 
-/** A value from a file: kept on the host in the file's own dtype. */
-export interface HostEntry {
-  readonly dtype: string;
-  readonly shape: Shape;
-  /** The values; 64-bit integers as bigints, float16 and bfloat16 as their bits. */
-  data(): HostValues;
-}
-
-export type HostValues =
-  | TypedArray
-  | Int8Array
-  | Int16Array
-  | Uint16Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
-
-export type StateEntry = Tensor | number | HostEntry;
+/** A value of a state dict: a live tensor, a counter, or what a file holds. */
+export type StateEntry = Tensor | number | Entry;
 
 /** What `loadStateDict` takes: a StateDict, any Map, or a plain object, by PyTorch's keys. */
 export type StateSource = ReadonlyMap<string, StateEntry> | { readonly [key: string]: StateEntry };
@@ -44,6 +29,11 @@ export function readSource(source: StateSource): {
   readonly entries: ReadonlyMap<string, StateEntry>;
   readonly versions: ReadonlyMap<string, { readonly version: number }> | null;
 } {
+  if (typeof source !== "object" || source === null) {
+    throw new TypeError(
+      `loadStateDict: expected a Map or an object of entries by key, got ${source === null ? "null" : typeof source}`,
+    );
+  }
   const entries = source instanceof Map ? source : new Map(Object.entries(source));
   const metadata = "metadata" in source ? source.metadata : null;
   return { entries, versions: metadata instanceof Map ? metadata : null };

@@ -15,24 +15,33 @@ import { Parameter } from "./parameter.ts";
  */
 export type Frozen = "no" | "yes" | "weights only" | "statistics only" | null;
 
+/** One module. */
 export interface SummaryRow {
   /** Path, as in `namedModules()`; the model itself is "". */
   readonly name: string;
+  /** Name of its class. */
   readonly kind: string;
   /** Shape of the last output; shapes in brackets for several tensors; null when the module did not run or gave no tensor. */
   readonly outputShape: string | null;
-  /** Numbers in own parameters and in own buffers. What several modules share counts where it appears first. */
+  /** Numbers in own parameters. What several modules share counts where it appears first. */
   readonly parameters: number;
+  /** Numbers in own buffers, counted likewise. */
   readonly buffers: number;
+  /** The mode it is in. */
   readonly mode: "train" | "eval";
+  /** What further training would leave alone. */
   readonly frozen: Frozen;
 }
 
+/** A model in figures; as text, a table. */
 export interface Summary {
+  /** The modules, in the order of `namedModules()`. */
   readonly rows: readonly SummaryRow[];
+  /** Numbers in all parameters, each once. */
   readonly parameters: number;
   /** Those that get gradients. */
   readonly trainable: number;
+  /** Numbers in all buffers, each once. */
   readonly buffers: number;
   /** The table as text. */
   toString(): string;

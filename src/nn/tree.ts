@@ -1,12 +1,48 @@
-/** Walks over a module and all below it, with PyTorch's paths and keys. */
+/** What a module holds, and walks over all below it with PyTorch's paths and keys. */
 import { Tensor } from "../tensor/tensor.ts";
+import { Callable } from "./callable.ts";
+import type { Internals } from "./internals.ts";
 import type { Module } from "./module.ts";
+import { Parameter } from "./parameter.ts";
 import type { StateSlot } from "./slot.ts";
 import { stateKey } from "./state-dict.ts";
 
 /** Path of something inside the module at `path`; the root's is empty. */
 export function join(path: string, name: string): string {
   return path === "" ? name : `${path}.${name}`;
+}
+
+function isModule(value: unknown): value is Module {
+  return value instanceof Callable;
+}
+
+/** Modules in the properties of `module` and in arrays there, by name. */
+export function childrenOf(module: Module): [string, Module][] {
+  return Object.entries(module).flatMap(([name, value]): [string, Module][] => {
+    if (isModule(value)) return [[name, value]];
+    if (!Array.isArray(value)) return [];
+    return value.flatMap((item, i): [string, Module][] =>
+      isModule(item) ? [[`${name}.${i}`, item]] : [],
+    );
+  });
+}
+
+/** Parameters, then buffers, in the properties of `module`. */
+export function ownStateOf(
+  module: Module,
+  { bufferNames, transientNames }: Internals,
+): StateSlot[] {
+  const parameters: StateSlot[] = [];
+  const buffers: StateSlot[] = [];
+  for (const [name, value] of Object.entries(module)) {
+    const isPersistent = !transientNames.has(name);
+    if (value instanceof Parameter) {
+      parameters.push({ name, kind: "parameter", value, isPersistent });
+    } else if (bufferNames.has(name) && value !== null) {
+      buffers.push({ name, kind: "buffer", value, isPersistent });
+    }
+  }
+  return [...parameters, ...buffers];
 }
 
 /** Every module by path, parents first, shared ones at each of their places. */

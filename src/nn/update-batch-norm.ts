@@ -12,8 +12,9 @@ export type Batches =
   | AsyncIterable<Tensor | readonly unknown[]>
   | Iterable<Tensor | readonly unknown[]>;
 
+/** How a pass may be ended early. */
 export interface UpdateBatchNormOptions {
-  /** Ends the pass before the next batch; statistics are then those from before the call. */
+  /** Ends the pass before the next batch; statistics are then those from before the call. Default: none. */
   readonly signal?: AbortSignal;
 }
 
@@ -68,8 +69,9 @@ function remember(layer: AnyBatchNorm) {
     restoreStatistics(): void {
       [runningMean, runningVar].forEach((buffer, i) => {
         const copy = copies[i];
-        // A lazy layer that met its first batch in the pass had nothing that could be given back.
-        if (buffer === null || copy === null || copy.size !== buffer.size) return;
+        if (buffer === null || copy === null) return;
+        // A lazy layer that met its first batch in the pass had nothing that could be given back: it is as new.
+        if (copy.size !== buffer.size) return layer.resetRunningStats();
         backendFor(buffer).copy(operandOf(copy), operandOf(buffer));
         buffer.holding.storage.markWritten("updateBatchNorm");
       });

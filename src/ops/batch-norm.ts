@@ -11,10 +11,11 @@ import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.t
 import { checkFloating, checkSameKind } from "./check.ts";
 import * as raw from "./raw.ts";
 
+/** Weights, the statistics to normalise with, and what is done in the same pass. */
 export interface BatchNormOptions {
-  /** (C), or null for 1. */
+  /** (C), or null for 1. Default null. */
   readonly weight?: Tensor | null;
-  /** (C), or null for 0. */
+  /** (C), or null for 0. Default null. */
   readonly bias?: Tensor | null;
   /** Normalise with the statistics of x, and move the running ones if they are given. Default false. */
   readonly training?: boolean;
@@ -22,13 +23,16 @@ export interface BatchNormOptions {
   readonly momentum?: number | null;
   /** Added to the variance, inside the root. Above 0 in training, at least 0 otherwise. Default 1e-5. */
   readonly eps?: number;
-  /** Added to the normalised value before ReLU, in the same pass. Shape of x. */
+  /** Added to the normalised value before ReLU, in the same pass. Shape of x. Default null: nothing. */
   readonly residual?: Tensor | null;
   /** Apply ReLU in the same pass. Default false. */
   readonly relu?: boolean;
-  /** Calls so far including this one; needed when momentum is null. */
+  /** Calls so far including this one; must be given when momentum is null. */
   readonly batches?: number;
-  /** (3) int32; when given, a batch with non-finite statistics leaves the running ones alone (see `RunningUpdate`). */
+  /**
+   * (3) int32, [0, -1, 0] at first: with it a batch with non-finite statistics leaves the running ones alone. Holds how many there were,
+   * and channel and `batches` of the first. Default null.
+   */
   readonly skipped?: Tensor | null;
 }
 
@@ -39,7 +43,7 @@ export interface BatchNormOptions {
  *
  * In training, mean and (biased) variance are those of x over every axis but 1, gradients flow through them, and
  * running <- (1 - momentum) * running + momentum * observed, with the unbiased variance. Otherwise they are the running ones.
- * Unlike PyTorch: captured by value, so that what happens to the buffers later cannot change this graph.
+ * Unlike PyTorch: running statistics are captured by value, so that what happens to the buffers later cannot change this graph.
  *
  * Shapes: x (N, C, ...), runningMean and runningVar (C) or null, weight and bias (C) or null; returns like x.
  * Numerics: statistics are accumulated in double precision around a shift, never as E[x^2] - E[x]^2.

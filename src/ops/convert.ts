@@ -28,6 +28,8 @@ function isDType(target: DType | Device): target is DType {
 /**
  * The values as another dtype or on another device; the tensor itself when nothing changes.
  * Gradients flow back through conversions between floating types and between devices.
+ *
+ * Throws: DTypeError for a dtype that the device does not have; DeviceError for a device that is not there.
  */
 export function to(x: Tensor, target: DType | Device): Tensor {
   if (isDType(target)) return target === x.dtype ? x : toDType(x, target);

@@ -1,6 +1,7 @@
 /** Functions of one or two tensors, element by element, with NumPy's broadcasting. */
-import type { BinaryOp, CompareOp, UnaryGradOp } from "../backend/backend.ts";
-import { DTypeError } from "../core/errors.ts";
+import type { BinaryOp, CompareOp } from "../backend/backend.ts";
+import { isFloating } from "../core/dtype.ts";
+import { ArgumentError, DTypeError } from "../core/errors.ts";
 import { type BackwardRule, record } from "../tensor/autograd.ts";
 import { type Saved, save } from "../tensor/saved.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -29,11 +30,13 @@ function toOperands(op: string, a: Operable, b: Operable): readonly [Tensor, Ten
   return [x, y];
 }
 
-function numberLike(op: string, value: number, like: Tensor): Tensor {
-  if (like.dtype === "int32" && !Number.isInteger(value)) {
+/** A tensor of one element that is of the kind of `like`. Throws: DTypeError if the kind cannot hold the number. */
+export function numberLike(op: string, value: number, like: Tensor): Tensor {
+  const { dtype } = like;
+  if (!isFloating(dtype) && !Number.isInteger(value)) {
     throw new DTypeError({
       op,
-      expected: "an integer beside an int32 tensor",
+      expected: `an integer beside ${dtype === "int32" ? "an" : "a"} ${dtype} tensor`,
       actual: String(value),
       hint: 'convert the tensor with to("float32")',
     });
@@ -83,17 +86,23 @@ function recordLinear(op: "add" | "sub", a: Operable, b: Operable): Tensor {
   }));
 }
 
-/** a + b. Shapes broadcast. */
+/**
+ * a + b.
+ *
+ * Shapes: broadcast.
+ * Throws: ShapeError if they do not; DTypeError for bool and uint8, unequal dtypes, and a fraction beside int32; DeviceError for two
+ * devices.
+ */
 export function add(a: Operable, b: Operable): Tensor {
   return recordLinear("add", a, b);
 }
 
-/** a - b. Shapes broadcast. */
+/** a - b. Shapes and errors as `add`. */
 export function sub(a: Operable, b: Operable): Tensor {
   return recordLinear("sub", a, b);
 }
 
-/** a * b. Shapes broadcast. */
+/** a * b. Shapes and errors as `add`. */
 export function mul(a: Operable, b: Operable): Tensor {
   return recordBinary("mul", a, b, (dy, saved) => ({
     a: () => raw.binary("mul", dy, saved.b),
@@ -101,7 +110,7 @@ export function mul(a: Operable, b: Operable): Tensor {
   }));
 }
 
-/** a / b; int32 operands truncate toward zero. Shapes broadcast. */
+/** a / b; int32 operands truncate toward zero, and give 0 for b = 0. Shapes and errors as `add`. */
 export function div(a: Operable, b: Operable): Tensor {
   return recordBinary("div", a, b, (dy, saved) => ({
     a: () => raw.binary("div", dy, saved.b),
@@ -109,35 +118,34 @@ export function div(a: Operable, b: Operable): Tensor {
   }));
 }
 
-/** a ** b. Shapes broadcast. Gradients: b * a ** (b - 1) and, taken as 0 where a is 0, a ** b * log(a). */
+/** a ** b. Its gradients are b * a ** (b - 1) and, taken as 0 where a is 0, a ** b * log(a). Shapes and errors as `add`. */
 export function pow(a: Operable, b: Operable): Tensor {
   return recordBinary("pow", a, b, (dy, saved) => ({
     a: () => {
       const lower = raw.binary("pow", saved.a, raw.binary("sub", saved.b, raw.scalar(1, dy)));
       const slope = raw.binary("mul", saved.b, lower);
       // x ** 0 is flat also at 0, where 0 * 0 ** -1 would be NaN.
-      return maskedProduct(dy, slope, raw.compare("ne", saved.b, raw.scalar(0, dy)));
+      return raw.masked(
+        raw.binary("mul", dy, slope),
+        raw.compare("ne", saved.b, raw.scalar(0, dy)),
+      );
     },
     b: () => {
       const slope = raw.binary("mul", saved.y, raw.unary("log", saved.a));
-      return maskedProduct(dy, slope, raw.compare("ne", saved.a, raw.scalar(0, dy)));
+      return raw.masked(
+        raw.binary("mul", dy, slope),
+        raw.compare("ne", saved.a, raw.scalar(0, dy)),
+      );
     },
   }));
 }
 
-/** dy * slope where `mask`, else 0: also where the slope is not finite, which a product with the mask would let through. */
-function maskedProduct(dy: Tensor, slope: Tensor, mask: Tensor): Tensor {
-  const product = raw.binary("mul", dy, slope);
-  // The backward of relu is just this choice: its first argument where the second is positive, else 0.
-  return raw.unaryGrad("relu", product, raw.expand(raw.cast(mask, dy.dtype), product.shape));
-}
-
-/** The greater of a and b, NaN if either is. Equal elements share the gradient half and half. */
+/** The greater of a and b, NaN if either is. Equal elements share the gradient half and half. Shapes and errors as `add`. */
 export function maximum(a: Operable, b: Operable): Tensor {
   return recordBinary("maximum", a, b, (dy, saved) => extremeGrad("gt", dy, saved));
 }
 
-/** The smaller of a and b, NaN if either is. Equal elements share the gradient half and half. */
+/** The smaller of a and b, NaN if either is. Equal elements share the gradient half and half. Shapes and errors as `add`. */
 export function minimum(a: Operable, b: Operable): Tensor {
   return recordBinary("minimum", a, b, (dy, saved) => extremeGrad("lt", dy, saved));
 }
@@ -155,16 +163,55 @@ function extremeGrad(
   return { a: () => share(a, b), b: () => share(b, a) };
 }
 
+/** What `clamp` holds elements between; one of the two may be left out. */
+export interface Bounds {
+  /** The least result. Default: none. */
+  readonly min?: number | undefined;
+  /** The greatest result. Default: none. */
+  readonly max?: number | undefined;
+}
+
+/**
+ * Each element, or the bound that it lies beyond. NaN stays NaN; where min > max the result is max. The gradient passes where
+ * min < x < max and is 0 on the bounds, as in PyTorch since 2.14; before it passed there, too.
+ *
+ * Throws: ArgumentError without any bound; DTypeError for bool and uint8, and for a fraction beside int32.
+ */
+export function clamp(x: Tensor, { min, max }: Bounds): Tensor {
+  if (min === undefined && max === undefined) {
+    throw new ArgumentError({ op: "clamp", expected: "min, max or both", actual: "neither" });
+  }
+  const [, low] = min === undefined ? [] : toOperands("clamp", x, min);
+  const [, high] = max === undefined ? [] : toOperands("clamp", x, max);
+  const raised = low === undefined ? x : raw.binary("maximum", x, low);
+  const y = high === undefined ? raised : raw.binary("minimum", raised, high);
+  return record("clamp", [x], y, () => {
+    const saved = save(x, "input");
+    return { saved: [saved], rule: (dy) => [insideBounds(dy, saved.tensor(), { min, max })] };
+  });
+}
+
+/** dy where min < x < max, else 0. */
+function insideBounds(dy: Tensor, x: Tensor, { min, max }: Bounds): Tensor {
+  const above = min === undefined ? dy : raw.masked(dy, raw.compare("gt", x, raw.scalar(min, x)));
+  return max === undefined ? above : raw.masked(above, raw.compare("lt", x, raw.scalar(max, x)));
+}
+
 function comparison(op: CompareOp): (a: Operable, b: Operable) => Tensor {
   return (a, b) => raw.compare(op, ...toOperands(op, a, b));
 }
 
-/** Comparisons give "bool" tensors and have no gradient. Shapes broadcast. */
+/** Where a equals b, as "bool" and without gradient; NaN equals nothing. Shapes and errors as `add`. */
 export const eq = comparison("eq");
+/** Where a differs from b, as "bool" and without gradient; NaN differs from everything. Shapes and errors as `add`. */
 export const ne = comparison("ne");
+/** Where a < b, as "bool" and without gradient; false beside NaN. Shapes and errors as `add`. */
 export const lt = comparison("lt");
+/** Where a <= b, as "bool" and without gradient; false beside NaN. Shapes and errors as `add`. */
 export const le = comparison("le");
+/** Where a > b, as "bool" and without gradient; false beside NaN. Shapes and errors as `add`. */
 export const gt = comparison("gt");
+/** Where a >= b, as "bool" and without gradient; false beside NaN. Shapes and errors as `add`. */
 export const ge = comparison("ge");
 
 type SavedRule = (dy: Tensor, saved: Tensor) => Tensor;
@@ -185,6 +232,7 @@ function recordUnary(
   });
 }
 
+/** -x. */
 export function neg(x: Tensor): Tensor {
   return recordUnary("neg", x, "nothing", (dy) => raw.unary("neg", dy));
 }
@@ -199,43 +247,22 @@ export function abs(x: Tensor): Tensor {
   });
 }
 
+/** e ** x. Throws DTypeError unless x is floating. */
 export function exp(x: Tensor): Tensor {
   return recordUnary("exp", x, "output", (dy, y) => raw.binary("mul", dy, y));
 }
 
-/** Natural logarithm. */
+/** Natural logarithm; NaN below 0. Throws DTypeError unless x is floating. */
 export function log(x: Tensor): Tensor {
   return recordUnary("log", x, "input", (dy, saved) => raw.binary("div", dy, saved));
 }
 
+/** Square root; NaN below 0. Throws DTypeError unless x is floating. */
 export function sqrt(x: Tensor): Tensor {
   return recordUnary("sqrt", x, "output", (dy, y) => raw.binary("div", dy, raw.scale(y, 2)));
 }
 
-function recordActivation(op: UnaryGradOp, x: Tensor, alpha = 0): Tensor {
-  checkFloating(op, x);
-  const y = raw.unary(op, x, alpha);
-  return record(op, [x], y, () => {
-    const saved = op === "leakyRelu" ? save(x, "input") : save(y, "output");
-    return { saved: [saved], rule: (dy) => [raw.unaryGrad(op, dy, saved.tensor(), alpha)] };
-  });
-}
-
-/** max(x, 0); NaN stays NaN; the gradient at 0 is 0. */
-export function relu(x: Tensor): Tensor {
-  return recordActivation("relu", x);
-}
-
-/** x where x > 0, else negativeSlope * x. */
-export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
-  return recordActivation("leakyRelu", x, negativeSlope);
-}
-
-/** 1 / (1 + exp(-x)). */
-export function sigmoid(x: Tensor): Tensor {
-  return recordActivation("sigmoid", x);
-}
-
-export function tanh(x: Tensor): Tensor {
-  return recordActivation("tanh", x);
+/** 1 / sqrt(x). Throws DTypeError unless x is floating. */
+export function rsqrt(x: Tensor): Tensor {
+  return div(1, sqrt(x));
 }

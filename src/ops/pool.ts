@@ -1,89 +1,294 @@
-/** Maximum and average over windows of the plane. */
-import type { Pool2dLayout } from "../backend/backend.ts";
-import { ShapeError } from "../core/errors.ts";
-import { formatShape, pairOf, type Shape } from "../core/shape.ts";
+/** Maxima and averages over windows of the last one, two or three axes. */
+import type { AvgPoolLayout, PoolLayout } from "../backend/backend.ts";
+import type { Sizes } from "../core/shape.ts";
 import { record } from "../tensor/autograd.ts";
 import { save } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { checkFloating, checkRank } from "./check.ts";
-import type { Pair } from "./conv.ts";
+import type { Pair, Single, Triple } from "./conv.ts";
+import {
+  adaptiveLayout,
+  checkDivisor,
+  checkWithin,
+  type OutputPair,
+  type OutputSingle,
+  type OutputSizes,
+  type OutputTriple,
+  outputShape,
+  type Pool,
+  type PoolOptions,
+  windowLayout,
+  windowsOf,
+} from "./pool-layout.ts";
+import type { Extremes } from "./reduce.ts";
 
-export interface Pool2dOptions {
-  /** Default: the kernel size. */
-  readonly stride?: Pair;
-  /** At most half the kernel. Default 0. */
-  readonly padding?: Pair;
+export interface MaxPoolOptions<S extends Sizes = Sizes> extends PoolOptions<S> {
+  /** Between the positions of a window. Default 1. */
+  readonly dilation?: S;
+}
+
+export interface AvgPoolOptions<S extends Sizes = Sizes> extends PoolOptions<S> {
+  /** Divide by the positions of the window that lie in the padded input (default), else by those that lie in x. */
+  readonly countIncludePad?: boolean;
+  /** An integer to divide by instead. */
+  readonly divisorOverride?: number | null;
+}
+
+/** Asks for the positions of the maxima as well. */
+export interface ReturnIndices {
+  readonly returnIndices: true;
+}
+
+type MaxPoolCall<S extends Sizes = Sizes> = MaxPoolOptions<S> & {
+  readonly returnIndices?: boolean;
+};
+type AdaptiveMaxPoolCall = { readonly returnIndices?: boolean };
+
+/**
+ * As `maxPool2d`, over one axis.
+ *
+ * Shapes: x (N, C, L) or (C, L).
+ */
+export function maxPool1d(
+  x: Tensor,
+  kernelSize: Single,
+  options: MaxPoolOptions<Single> & ReturnIndices,
+): Extremes;
+export function maxPool1d(x: Tensor, kernelSize: Single, options?: MaxPoolOptions<Single>): Tensor;
+export function maxPool1d(x: Tensor, kernelSize: Single, options: MaxPoolCall<Single> = {}) {
+  return maxOverWindows({ op: "maxPool1d", axes: 1 }, [x, kernelSize], options);
 }
 
 /**
- * The greatest element of each window; padding never wins, the gradient goes to the first of equals.
+ * The greatest element of each window. Padding never wins; the gradient goes to the first of equals, but to the last NaN.
  *
- * Shapes: x (N, C, H, W); returns (N, C, outH, outW), outH = floor((H + 2 * padding - kernel) / stride) + 1.
- * Throws: ShapeError if x has other axes or a window does not fit; ArgumentError for sizes out of range.
+ * Shapes: x (N, C, H, W) or (C, H, W); returns (..., outH, outW) with
+ * out = floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1, rounded up with `ceilMode`. With
+ * `returnIndices: true` it returns { values, indices }: int32, h * W + w in the plane.
+ * Unlike PyTorch: a dilated window that steps over all of x has the index -1 beside its -Infinity, not one outside the plane.
+ * Throws: ShapeError if x has other axes, is empty but for N, or a window does not fit; DTypeError unless x is floating;
+ * ArgumentError for sizes out of range and for a padding of more than half the kernel.
+ *
+ * @example
+ * maxPool2d(x, 3, { stride: 2, padding: 1 })
  */
-export function maxPool2d(x: Tensor, kernelSize: Pair, options: Pool2dOptions = {}): Tensor {
-  const layout = layoutOf("maxPool2d", x, kernelSize, options);
-  const backend = backendFor(x);
-  const y = allocate(backend, outputShape(x, layout), x.dtype);
-  const indices = allocate(backend, y.shape, "int32");
-  backend.maxPool2d(operandOf(x), operandOf(y), operandOf(indices), layout);
+export function maxPool2d(
+  x: Tensor,
+  kernelSize: Pair,
+  options: MaxPoolOptions<Pair> & ReturnIndices,
+): Extremes;
+export function maxPool2d(x: Tensor, kernelSize: Pair, options?: MaxPoolOptions<Pair>): Tensor;
+export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolCall<Pair> = {}) {
+  return maxOverWindows({ op: "maxPool2d", axes: 2 }, [x, kernelSize], options);
+}
+
+/**
+ * As `maxPool2d`, over three axes.
+ *
+ * Shapes: x (N, C, D, H, W) or (C, D, H, W); indices are (d * H + h) * W + w.
+ */
+export function maxPool3d(
+  x: Tensor,
+  kernelSize: Triple,
+  options: MaxPoolOptions<Triple> & ReturnIndices,
+): Extremes;
+export function maxPool3d(x: Tensor, kernelSize: Triple, options?: MaxPoolOptions<Triple>): Tensor;
+export function maxPool3d(x: Tensor, kernelSize: Triple, options: MaxPoolCall<Triple> = {}) {
+  return maxOverWindows({ op: "maxPool3d", axes: 3 }, [x, kernelSize], options);
+}
+
+/**
+ * As `avgPool2d`, over one axis.
+ *
+ * Shapes: x (N, C, L) or (C, L).
+ */
+export function avgPool1d(
+  x: Tensor,
+  kernelSize: Single,
+  options: Omit<AvgPoolOptions<Single>, "divisorOverride"> = {},
+): Tensor {
+  return averageOverWindows({ op: "avgPool1d", axes: 1 }, [x, kernelSize], options);
+}
+
+/**
+ * The mean of each window; padding counts as zeros.
+ *
+ * Shapes and errors as `maxPool2d`; ArgumentError also for a `divisorOverride` that is 0 or no integer.
+ * Numerics: sums in double precision, rounded once.
+ *
+ * @example
+ * avgPool2d(x, 3, { stride: 1, padding: 1, countIncludePad: false })
+ */
+export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions<Pair> = {}): Tensor {
+  return averageOverWindows({ op: "avgPool2d", axes: 2 }, [x, kernelSize], options);
+}
+
+/**
+ * As `avgPool2d`, over three axes.
+ *
+ * Shapes: x (N, C, D, H, W) or (C, D, H, W).
+ * Throws: as `avgPool2d`; ShapeError also for a kernel larger than the input without its padding.
+ */
+export function avgPool3d(
+  x: Tensor,
+  kernelSize: Triple,
+  options: AvgPoolOptions<Triple> = {},
+): Tensor {
+  return averageOverWindows({ op: "avgPool3d", axes: 3 }, [x, kernelSize], options);
+}
+
+/** As `adaptiveAvgPool2d`, over one axis. Shapes: x (N, C, L) or (C, L). */
+export function adaptiveAvgPool1d(x: Tensor, outputSize: OutputSingle): Tensor {
+  return adaptiveAverage({ op: "adaptiveAvgPool1d", axes: 1 }, x, outputSize);
+}
+
+/**
+ * The means of as many windows as asked for, which cut each axis evenly: window i is
+ * [floor(i * size / out), ceil((i + 1) * size / out)).
+ *
+ * Shapes: x (N, C, H, W) or (C, H, W), outputSize one number or [outH, outW], null for a size that stays; returns
+ * (..., outH, outW).
+ * Throws: ShapeError if x has other axes or is empty but for N and C; DTypeError unless x is floating; ArgumentError for an
+ * outputSize of other numbers than integers >= 0.
+ *
+ * @example
+ * adaptiveAvgPool2d(x, 1) // (N, C, 1, 1), whatever the plane
+ */
+export function adaptiveAvgPool2d(x: Tensor, outputSize: OutputPair): Tensor {
+  return adaptiveAverage({ op: "adaptiveAvgPool2d", axes: 2 }, x, outputSize);
+}
+
+/** As `adaptiveAvgPool2d`, over three axes. Shapes: x (N, C, D, H, W) or (C, D, H, W), where C is not 0. */
+export function adaptiveAvgPool3d(x: Tensor, outputSize: OutputTriple): Tensor {
+  return adaptiveAverage({ op: "adaptiveAvgPool3d", axes: 3 }, x, outputSize);
+}
+
+/** As `adaptiveMaxPool2d`, over one axis. Shapes: x (N, C, L) or (C, L). */
+export function adaptiveMaxPool1d(
+  x: Tensor,
+  outputSize: OutputSingle,
+  options: ReturnIndices,
+): Extremes;
+export function adaptiveMaxPool1d(x: Tensor, outputSize: OutputSingle): Tensor;
+export function adaptiveMaxPool1d(
+  x: Tensor,
+  outputSize: OutputSingle,
+  options: AdaptiveMaxPoolCall = {},
+) {
+  return adaptiveMax({ op: "adaptiveMaxPool1d", axes: 1 }, [x, outputSize], options);
+}
+
+/**
+ * The greatest elements of the windows of `adaptiveAvgPool2d`; which wins, and what `returnIndices` adds, is as in `maxPool2d`.
+ *
+ * Shapes and errors as `adaptiveAvgPool2d`, but C must not be 0.
+ */
+export function adaptiveMaxPool2d(
+  x: Tensor,
+  outputSize: OutputPair,
+  options: ReturnIndices,
+): Extremes;
+export function adaptiveMaxPool2d(x: Tensor, outputSize: OutputPair): Tensor;
+export function adaptiveMaxPool2d(
+  x: Tensor,
+  outputSize: OutputPair,
+  options: AdaptiveMaxPoolCall = {},
+) {
+  return adaptiveMax({ op: "adaptiveMaxPool2d", axes: 2 }, [x, outputSize], options);
+}
+
+/** As `adaptiveMaxPool2d`, over three axes. Shapes: x (N, C, D, H, W) or (C, D, H, W). */
+export function adaptiveMaxPool3d(
+  x: Tensor,
+  outputSize: OutputTriple,
+  options: ReturnIndices,
+): Extremes;
+export function adaptiveMaxPool3d(x: Tensor, outputSize: OutputTriple): Tensor;
+export function adaptiveMaxPool3d(
+  x: Tensor,
+  outputSize: OutputTriple,
+  options: AdaptiveMaxPoolCall = {},
+) {
+  return adaptiveMax({ op: "adaptiveMaxPool3d", axes: 3 }, [x, outputSize], options);
+}
+
+function maxOverWindows(
+  pool: Pool,
+  [x, kernelSize]: readonly [Tensor, Sizes],
+  options: MaxPoolCall,
+): Tensor | Extremes {
+  const { ceilMode = false, returnIndices = false } = options;
+  const windows = windowsOf(pool, kernelSize, options);
+  const result = maxima(pool, x, windowLayout(pool, x, { windows, ceilMode }));
+  return returnIndices ? result : valuesOf(result);
+}
+
+function adaptiveMax(
+  pool: Pool,
+  [x, outputSize]: readonly [Tensor, OutputSizes],
+  { returnIndices = false }: AdaptiveMaxPoolCall,
+): Tensor | Extremes {
+  const layout = adaptiveLayout(pool, x, { outputSize, needsChannels: true });
+  const result = maxima(pool, x, layout);
+  return returnIndices ? result : valuesOf(result);
+}
+
+function valuesOf({ values, indices }: Extremes): Tensor {
+  indices.dispose();
+  return values;
+}
+
+function averageOverWindows(
+  pool: Pool,
+  [x, kernelSize]: readonly [Tensor, Sizes],
+  options: AvgPoolOptions,
+): Tensor {
+  const { ceilMode = false, countIncludePad = true, divisorOverride = null } = options;
+  const windows = windowsOf(pool, kernelSize, options);
+  checkDivisor(pool.op, divisorOverride);
+  const layout = windowLayout(pool, x, { windows, ceilMode });
+  // PyTorch checks this in the last of the three only.
+  if (pool.axes === 3) checkWithin(pool, layout);
+  const divisor = divisorOverride ?? (countIncludePad ? "padded" : "inside");
+  return averages(pool, x, { ...layout, divisor });
+}
+
+function adaptiveAverage(pool: Pool, x: Tensor, outputSize: OutputSizes): Tensor {
+  // PyTorch checks the channels in the last of the three only.
+  const layout = adaptiveLayout(pool, x, { outputSize, needsChannels: pool.axes === 3 });
+  return averages(pool, x, { ...layout, divisor: "inside" });
+}
+
+function maxima(pool: Pool, x: Tensor, layout: PoolLayout): Extremes {
   const { shape } = x;
-  const result = record("maxPool2d", [x], y, () => {
+  const backend = backendFor(x);
+  const values = allocate(backend, outputShape(x, pool, layout), x.dtype);
+  const indices = allocate(backend, values.shape, "int32");
+  backend.maxPool(operandOf(x), operandOf(values), operandOf(indices), layout);
+  record(pool.op, [x], values, () => {
     const saved = save(indices, "indices");
     return {
       saved: [saved],
       rule: (dy) => {
         const dx = allocate(backend, shape, dy.dtype);
-        backend.maxPool2dGrad(operandOf(dy), saved.operand(), operandOf(dx), layout);
+        backend.maxPoolGrad(operandOf(dy), saved.operand(), operandOf(dx), layout);
         return [dx];
       },
     };
   });
-  indices.dispose();
-  return result;
+  return { values, indices };
 }
 
-/** The mean of each window, padding counted as zeros. Shapes and errors as `maxPool2d`. */
-export function avgPool2d(x: Tensor, kernelSize: Pair, options: Pool2dOptions = {}): Tensor {
-  const layout = layoutOf("avgPool2d", x, kernelSize, options);
-  const backend = backendFor(x);
-  const y = allocate(backend, outputShape(x, layout), x.dtype);
-  backend.avgPool2d(operandOf(x), operandOf(y), layout);
+function averages(pool: Pool, x: Tensor, layout: AvgPoolLayout): Tensor {
   const { shape } = x;
-  return record("avgPool2d", [x], y, () => ({
+  const backend = backendFor(x);
+  const y = allocate(backend, outputShape(x, pool, layout), x.dtype);
+  backend.avgPool(operandOf(x), operandOf(y), layout);
+  return record(pool.op, [x], y, () => ({
     saved: [],
     rule: (dy) => {
       const dx = allocate(backend, shape, dy.dtype);
-      backend.avgPool2dGrad(operandOf(dy), operandOf(dx), layout);
+      backend.avgPoolGrad(operandOf(dy), operandOf(dx), layout);
       return [dx];
     },
   }));
-}
-
-function outputShape(x: Tensor, { outH, outW }: Pool2dLayout): Shape {
-  return [x.shape[0], x.shape[1], outH, outW];
-}
-
-function layoutOf(op: string, x: Tensor, kernelSize: Pair, options: Pool2dOptions): Pool2dLayout {
-  checkFloating(op, x);
-  checkRank(op, x, 4, "(N, C, H, W)");
-  const [kernelH, kernelW] = pairOf(op, "kernelSize", kernelSize, 1);
-  const [strideH, strideW] = pairOf(op, "stride", options.stride ?? kernelSize, 1);
-  const [paddingH, paddingW] = pairOf(op, "padding", options.padding ?? 0, 0);
-  const [N, C, H, W] = x.shape;
-  const reachH = H + 2 * paddingH - kernelH;
-  const reachW = W + 2 * paddingW - kernelW;
-  if (reachH < 0 || reachW < 0 || 2 * paddingH > kernelH || 2 * paddingW > kernelW) {
-    throw new ShapeError({
-      op,
-      expected: "a window that fits into the padded input, and padding at most half of it",
-      actual: `window (${kernelH}, ${kernelW}), padding (${paddingH}, ${paddingW}) on ${formatShape(x.shape)}`,
-    });
-  }
-  return {
-    planes: N * C,
-    ...{ H, W, kernelH, kernelW, strideH, strideW, paddingH, paddingW },
-    outH: Math.floor(reachH / strideH) + 1,
-    outW: Math.floor(reachW / strideW) + 1,
-  };
 }

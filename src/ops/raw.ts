@@ -2,7 +2,15 @@
  * Operations without history: allocate the output, call the kernel. Public operations record on top of them, and backward rules
  * are written in them.
  */
-import type { BinaryOp, CompareOp, ReduceOp, UnaryGradOp, UnaryOp } from "../backend/backend.ts";
+import type {
+  BinaryOp,
+  CompareOp,
+  Operand,
+  ReduceOp,
+  StridedLayout,
+  UnaryGradOp,
+  UnaryOp,
+} from "../backend/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import {
   broadcastShapes,
@@ -44,6 +52,19 @@ export function compare(op: CompareOp, a: Tensor, b: Tensor): Tensor {
   return out;
 }
 
+/** condition ? a : b, all of one shape. */
+export function select(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  const out = allocate(backendFor(a), a.shape, a.dtype);
+  backendFor(a).select(operandOf(condition), operandOf(a), operandOf(b), operandOf(out));
+  return out;
+}
+
+/** x where `mask` holds, else 0: also where x is not finite, which a product with the mask would let through. */
+export function masked(x: Tensor, mask: Tensor): Tensor {
+  const full = sameShape(mask.shape, x.shape) ? mask : expand(mask, x.shape);
+  return select(full, x, zerosLike(x, x));
+}
+
 function broadcastLayout(op: string, a: Tensor, b: Tensor, to: Shape) {
   const merged = mergeAxes(op, to, broadcastStrides(a.shape, to), broadcastStrides(b.shape, to));
   const [aStrides, bStrides] = merged.strides;
@@ -76,29 +97,14 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   return out;
 }
 
-/** out[i...] = x[sum of i * stride], of shape `shape`. */
-function strided(op: string, x: Tensor, shape: Shape, strides: readonly number[]): Tensor {
-  const merged = mergeAxes(op, shape, strides);
-  const out = allocate(backendFor(x), shape, x.dtype);
-  backendFor(x).stridedCopy(operandOf(x), operandOf(out), {
-    shape: merged.shape,
-    strides: merged.strides[0],
-  });
-  return out;
-}
-
 export function expand(x: Tensor, shape: Shape): Tensor {
-  return strided("expand", x, shape, broadcastStrides(x.shape, shape));
+  return readBlock(x, shape, { op: "expand", strides: broadcastStrides(x.shape, shape) });
 }
 
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
   const own = stridesOf(x.shape);
-  return strided(
-    "permute",
-    x,
-    axes.map((axis) => x.shape[axis]),
-    axes.map((axis) => own[axis]),
-  );
+  const shape = axes.map((axis) => x.shape[axis]);
+  return readBlock(x, shape, { op: "permute", strides: axes.map((axis) => own[axis]) });
 }
 
 /** Reduces sorted, distinct `axes`, one run of neighbours per kernel call, last run first. */
@@ -138,4 +144,59 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
     axis < lead || (shape[axis - lead] === 1 && size !== 1) ? [axis] : [],
   );
   return viewOf(reduce("sum", x, repeated, false), shape);
+}
+
+/** A block of a tensor's memory: element [i...] is at `offset` + the sum of i * stride, counted from the tensor's first. */
+export interface Block {
+  /** The public operation, for the error when more than six axes do not merge. */
+  readonly op: string;
+  /** Elements, one stride per axis of the dense side; >= 0. */
+  readonly strides: readonly number[];
+  /** Elements (default 0). */
+  readonly offset?: number;
+}
+
+/**
+ * Dense copy of a block of x: out[i...] = x[offset + sum of i * stride].
+ *
+ * Blocks may repeat elements (stride 0) and overlap: windows of size k that begin every s elements are an axis of stride s and
+ * one of stride 1. All of the block must lie within x.
+ *
+ * @example
+ * // x (N, C, H, W): rows 2 and on of every plane
+ * readBlock(x, [N, C, H - 2, W], { op, strides: stridesOf(x.shape), offset: 2 * W })
+ */
+export function readBlock(x: Tensor, shape: Shape, { op, strides, offset = 0 }: Block): Tensor {
+  const out = allocate(backendFor(x), shape, x.dtype);
+  if (sizeOf(shape) === 0) return out;
+  const layout = stridedLayout(op, shape, strides);
+  backendFor(x).stridedCopy(operandFrom(x, offset), operandOf(out), layout);
+  return out;
+}
+
+/**
+ * The reverse: out[offset + sum of i * stride] = x[i...], or += with `accumulate` (float and int32 only). The rest of out
+ * stays as it is. The block must lie within out and address no element twice: overlapping windows are added one at a time.
+ *
+ * Writes behind autograd's back: out is a tensor that was just made, and that no graph has saved.
+ */
+export function writeBlock(
+  x: Tensor,
+  out: Tensor,
+  { op, strides, offset = 0, accumulate = false }: Block & { readonly accumulate?: boolean },
+): void {
+  if (sizeOf(x.shape) === 0) return;
+  const layout = stridedLayout(op, x.shape, strides);
+  backendFor(x).stridedWrite(operandOf(x), operandFrom(out, offset), layout, accumulate);
+}
+
+function stridedLayout(op: string, shape: Shape, strides: readonly number[]): StridedLayout {
+  const merged = mergeAxes(op, shape, strides);
+  return { shape: merged.shape, strides: merged.strides[0] };
+}
+
+/** A tensor's memory from element `first` on. */
+export function operandFrom(t: Tensor, first: number): Operand {
+  const operand = operandOf(t);
+  return { ...operand, offset: operand.offset + first, length: operand.length - first };
 }

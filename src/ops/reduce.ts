@@ -1,17 +1,20 @@
 /** Sums, means, variances and extremes over axes. */
-import type { DType } from "../core/dtype.ts";
+import { isFloating } from "../core/dtype.ts";
 import { ShapeError } from "../core/errors.ts";
 import { formatShape, normalizeAxes, normalizeAxis, reducedShape, sizeOf } from "../core/shape.ts";
 import { record } from "../tensor/autograd.ts";
+import { save } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor, viewOf } from "../tensor/tensor.ts";
 import { checkFloating } from "./check.ts";
 import { mul, sub } from "./elementwise.ts";
-import { gather } from "./indexing.ts";
+import { gatherKnown } from "./indexing.ts";
 import * as raw from "./raw.ts";
 import { reshape } from "./view.ts";
 
+/** One axis or several; negative ones count from the end. */
 export type Axes = number | readonly number[];
 
+/** What becomes of the axes that are reduced. */
 export interface ReduceOptions {
   /** Leave reduced axes in place with size 1. Default false. */
   readonly keepdim?: boolean;
@@ -43,16 +46,45 @@ export function mean(x: Tensor, axes?: Axes, { keepdim = false }: ReduceOptions 
   return average("mean", x, axes, keepdim);
 }
 
+/** How a variance is taken. */
+export interface VarianceOptions extends ReduceOptions {
+  /** Divide by n - 1 instead of n. Default true, as in PyTorch. */
+  readonly unbiased?: boolean;
+}
+
+/** Variance over `axes` (all by default), two passes. Throws DTypeError unless floating. */
+export function variance(x: Tensor, axes?: Axes, options: VarianceOptions = {}): Tensor {
+  return varianceFor("var", x, axes, options);
+}
+
 /**
- * Variance over `axes` (all by default), two passes.
- * `unbiased` (default true, as in PyTorch) divides by n - 1, else by n.
+ * Standard deviation over `axes` (all by default): the square root of the variance. Its gradient is 0 where it is 0.
+ * Throws DTypeError unless floating.
  */
-export function variance(
+export function std(x: Tensor, axes?: Axes, options: VarianceOptions = {}): Tensor {
+  const squared = varianceFor("std", x, axes, options);
+  const y = raw.unary("sqrt", squared);
+  return record("std", [squared], y, () => {
+    const saved = save(y, "output");
+    return {
+      saved: [saved],
+      rule: (dy) => {
+        const deviation = saved.tensor();
+        const gradient = raw.binary("div", dy, raw.scale(deviation, 2));
+        return [raw.masked(gradient, raw.compare("ne", deviation, raw.scalar(0, dy)))];
+      },
+    };
+  });
+}
+
+function varianceFor(
+  op: "var" | "std",
   x: Tensor,
-  axes?: Axes,
-  { keepdim = false, unbiased = true }: ReduceOptions & { readonly unbiased?: boolean } = {},
+  axes: Axes | undefined,
+  { keepdim = false, unbiased = true }: VarianceOptions,
 ): Tensor {
-  const list = normalizeAxes("var", axes, x.shape.length);
+  checkFloating(op, x);
+  const list = normalizeAxes(op, axes, x.shape.length);
   const centred = sub(x, mean(x, list, { keepdim: true }));
   const n = sizeOf(x.shape) / sizeOf(reducedShape(x.shape, list, true));
   const total = sum(mul(centred, centred), list, { keepdim });
@@ -60,52 +92,96 @@ export function variance(
 }
 
 /** Position of the greatest element along `axis` as int32; the first of equals, NaN counts as the greatest. Without an axis: in the flattened tensor. */
-export function argmax(x: Tensor, axis?: number, { keepdim = false }: ReduceOptions = {}): Tensor {
-  if (axis === undefined) return argmaxAlong(viewOf(x, [sizeOf(x.shape)]), 0, false);
-  return argmaxAlong(x, normalizeAxis("argmax", axis, x.shape.length), keepdim);
+export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
+  return position("argmax", x, axis, options);
 }
 
-function argmaxAlong(x: Tensor, axis: number, keepdim: boolean): Tensor {
+/** Position of the least element along `axis` as int32; the first of equals, NaN counts as the least. Without an axis: in the flattened tensor. */
+export function argmin(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
+  return position("argmin", x, axis, options);
+}
+
+type PositionOp = "argmax" | "argmin";
+
+function position(
+  op: PositionOp,
+  x: Tensor,
+  axis: number | undefined,
+  { keepdim = false }: ReduceOptions,
+): Tensor {
+  if (axis === undefined) return positionAlong(op, viewOf(x, [sizeOf(x.shape)]), 0, false);
+  return positionAlong(op, x, normalizeAxis(op, axis, x.shape.length), keepdim);
+}
+
+function positionAlong(op: PositionOp, x: Tensor, axis: number, keepdim: boolean): Tensor {
   const { shape } = x;
   if (shape[axis] === 0) {
     throw new ShapeError({
-      op: "argmax",
+      op,
       expected: `at least one element on axis ${axis}`,
       actual: formatShape(shape),
     });
   }
-  const dtype: DType = "int32";
-  const out = allocate(backendFor(x), reducedShape(shape, [axis], keepdim), dtype);
-  backendFor(x).argmax(operandOf(x), operandOf(out), {
+  const ranked = op === "argmin" ? reversed(x) : x;
+  const out = allocate(backendFor(x), reducedShape(shape, [axis], keepdim), "int32");
+  backendFor(x).argmax(operandOf(ranked), operandOf(out), {
     outer: sizeOf(shape, 0, axis),
-    length: shape[axis],
+    length: shape[axis] ?? 1,
     inner: sizeOf(shape, axis + 1),
   });
   return out;
 }
 
+/** Values in the opposite order, equals staying equal and NaN staying NaN. The least int32 has no negative, but -1 - x for every x. */
+function reversed(x: Tensor): Tensor {
+  if (isFloating(x.dtype)) return raw.unary("neg", x);
+  const wide = x.dtype === "int32" ? x : raw.cast(x, "int32");
+  return raw.binary("sub", raw.scalar(-1, wide), wide);
+}
+
+/** The greatest or least elements, and where they are. */
 export interface Extremes {
+  /** The elements; NaN where there is one among them. */
   readonly values: Tensor;
+  /** Their positions as int32, in the shape of values: along the axis, or for pooling in the flattened plane. */
   readonly indices: Tensor;
 }
 
 /**
- * Without an axis the greatest element of all; with one, the greatest along it and where they are.
+ * Without an axis the greatest element of all; with one, the greatest along it and where they are. NaN wins.
  * Unlike PyTorch: without an axis the gradient goes to the first of equals instead of being shared among them.
  */
 export function max(x: Tensor): Tensor;
 export function max(x: Tensor, axis: number, options?: ReduceOptions): Extremes;
 export function max(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor | Extremes {
-  if (axis === undefined) {
-    const { values } = maxAlong(reshape(x, [sizeOf(x.shape)]), 0, false);
-    return values;
-  }
-  return maxAlong(x, normalizeAxis("max", axis, x.shape.length), options.keepdim ?? false);
+  return extreme("max", x, axis, options);
 }
 
-function maxAlong(x: Tensor, axis: number, keepdim: boolean): Extremes {
-  const kept = argmaxAlong(x, axis, true);
-  const values = gather(x, axis, kept);
+/**
+ * Without an axis the least element of all; with one, the least along it and where they are. NaN wins.
+ * Unlike PyTorch: without an axis the gradient goes to the first of equals instead of being shared among them.
+ */
+export function min(x: Tensor): Tensor;
+export function min(x: Tensor, axis: number, options?: ReduceOptions): Extremes;
+export function min(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor | Extremes {
+  return extreme("min", x, axis, options);
+}
+
+type ExtremeOp = "max" | "min";
+
+function extreme(
+  op: ExtremeOp,
+  x: Tensor,
+  axis: number | undefined,
+  { keepdim = false }: ReduceOptions,
+): Tensor | Extremes {
+  if (axis === undefined) return extremeAlong(op, reshape(x, [sizeOf(x.shape)]), 0, false).values;
+  return extremeAlong(op, x, normalizeAxis(op, axis, x.shape.length), keepdim);
+}
+
+function extremeAlong(op: ExtremeOp, x: Tensor, axis: number, keepdim: boolean): Extremes {
+  const kept = positionAlong(`arg${op}`, x, axis, true);
+  const values = gatherKnown(x, axis, kept);
   if (keepdim) return { values, indices: kept };
   const shape = reducedShape(x.shape, [axis], false);
   return { values: reshape(values, shape), indices: reshape(kept, shape) };

@@ -1,21 +1,16 @@
-/** Softmax, its logarithm, and cross-entropy on top of it. */
-import { ArgumentError, ShapeError } from "../core/errors.ts";
-import { formatShape, normalizeAxis, sizeOf } from "../core/shape.ts";
+/** Softmax and its logarithm. */
+import { normalizeAxis, sizeOf } from "../core/shape.ts";
 import { record } from "../tensor/autograd.ts";
 import { save } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { checkDType, checkFloating, checkSameDevice } from "./check.ts";
-import { neg } from "./elementwise.ts";
-import { gather } from "./indexing.ts";
-import { mean, sum } from "./reduce.ts";
-import { reshape } from "./view.ts";
+import { checkFloating } from "./check.ts";
 
-/** exp(x) / sum of exp(x) along `axis`, shifted by the maximum so that nothing overflows. */
+/** exp(x) / sum of exp(x) along `axis`, shifted by the maximum so that nothing overflows. Throws DTypeError unless x is floating. */
 export function softmax(x: Tensor, axis: number): Tensor {
   return normalised("softmax", x, axis);
 }
 
-/** log(softmax(x)) along `axis`, without taking the logarithm of small numbers. */
+/** log(softmax(x)) along `axis`, without taking the logarithm of small numbers. Throws DTypeError unless x is floating. */
 export function logSoftmax(x: Tensor, axis: number): Tensor {
   return normalised("logSoftmax", x, axis);
 }
@@ -43,65 +38,5 @@ function normalised(op: "softmax" | "logSoftmax", x: Tensor, axis: number): Tens
         return [dx];
       },
     };
-  });
-}
-
-/** What becomes of the losses of single elements. */
-export type Reduction = "mean" | "sum" | "none";
-
-/**
- * -log softmax(logits)[label]: the loss of classification.
- *
- * Shapes: logits (N, C) or (N, C, ...), labels (N) or (N, ...) int32 in [0, C); returns a scalar, or the shape of labels for "none".
- * Throws: ShapeError if they do not fit; DTypeError unless labels are int32; ArgumentError for a label outside [0, C), on devices
- * that read synchronously (on others it makes the loss NaN).
- */
-export function crossEntropy(
-  logits: Tensor,
-  labels: Tensor,
-  { reduction = "mean" }: { readonly reduction?: Reduction } = {},
-): Tensor {
-  checkFloating("crossEntropy", logits);
-  checkDType("crossEntropy", labels, "int32", "labels");
-  checkSameDevice("crossEntropy", logits, labels);
-  const [N, C, ...rest] = logits.shape;
-  const fits =
-    logits.shape.length >= 2 &&
-    labels.shape.length === logits.shape.length - 1 &&
-    [N, ...rest].every((size, axis) => size === labels.shape[axis]);
-  if (!fits) {
-    throw new ShapeError({
-      op: "crossEntropy",
-      expected: "logits (N, C, ...) and labels (N, ...)",
-      actual: `${formatShape(logits.shape)} and ${formatShape(labels.shape)}`,
-    });
-  }
-  checkLabels(labels, C);
-  const index = reshape(labels, [N, 1, ...rest]);
-  const losses = neg(reshape(gather(logSoftmax(logits, 1), 1, index), labels.shape));
-  switch (reduction) {
-    case "mean":
-      return mean(losses);
-    case "sum":
-      return sum(losses);
-    case "none":
-      return losses;
-    default:
-      throw new ArgumentError({
-        op: "crossEntropy",
-        expected: 'reduction "mean", "sum" or "none"',
-        actual: JSON.stringify(reduction),
-      });
-  }
-}
-
-function checkLabels(labels: Tensor, classes: number): void {
-  if (!backendFor(labels).readsSynchronously) return;
-  const wrong = labels.dataSync().findIndex((label) => label < 0 || label >= classes);
-  if (wrong < 0) return;
-  throw new ArgumentError({
-    op: "crossEntropy",
-    expected: `labels in [0, ${classes})`,
-    actual: `${labels.dataSync()[wrong]} at position ${wrong}`,
   });
 }

@@ -1,72 +1,112 @@
 import { ArgumentError } from "../core/errors.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { checkAtLeast, Optimizer, zerosFor } from "./optimizer.ts";
+import { Optimizer, type OptimizerKind } from "./optimizer.ts";
+import {
+  checkAtLeast,
+  type GivenParameters,
+  type GroupOptions,
+  type ParamGroup,
+} from "./param-group.ts";
+import type { StateValue } from "./state-value.ts";
 
-export interface AdamOptions {
-  /** Learning rate. Default 1e-3. */
-  readonly lr?: number;
+/** Options of Adam, each for all groups or for one. */
+export interface AdamGroupOptions extends GroupOptions {
   /** Decay of the averages of the gradient and of its square. Default [0.9, 0.999]. */
-  readonly betas?: readonly [number, number];
+  betas: readonly [number, number];
   /** Added to the root of the second average. Default 1e-8. */
-  readonly eps?: number;
-  /** L2 penalty, added to the gradient. Default 0. */
-  readonly weightDecay?: number;
+  eps: number;
+  /** Divide by the greatest second average so far. Default false. */
+  amsgrad: boolean;
+  /** Shrink parameters by lr * weightDecay instead of adding the decay to gradients, as AdamW does. Default false. */
+  decoupledWeightDecay: boolean;
 }
 
-interface AdamState {
-  readonly expAvg: Tensor;
-  readonly expAvgSq: Tensor;
-  step: number;
-}
+/** What may be given to Adam: `lr` is 1e-3 by default, `weightDecay` 0. */
+export type AdamOptions = Readonly<Partial<AdamGroupOptions>>;
 
-/**
- * Adam with bias correction: p -= lr * m / (1 - beta1 ** t) / (sqrt(v / (1 - beta2 ** t)) + eps).
- *
- * Throws: ArgumentError for negative values or betas outside [0, 1).
- * Source: PyTorch optim.Adam; Kingma and Ba 2014, arXiv:1412.6980.
- */
-export class Adam extends Optimizer {
-  readonly betas: readonly [number, number];
-  readonly eps: number;
-  readonly weightDecay: number;
-  readonly #states = new Map<Tensor, AdamState>();
+/** What may be given to AdamW: `lr` is 1e-3 by default, `weightDecay` 1e-2. */
+export type AdamWOptions = Omit<AdamOptions, "decoupledWeightDecay">;
 
-  constructor(parameters: Iterable<Tensor>, options: AdamOptions = {}) {
-    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options;
-    super("Adam", parameters, lr);
-    checkAtLeast("Adam", "eps", eps, 0);
-    checkAtLeast("Adam", "weightDecay", weightDecay, 0);
-    if (betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
-      throw new ArgumentError({
-        op: "Adam",
-        expected: "two betas in [0, 1)",
-        actual: JSON.stringify(betas),
-      });
-    }
-    this.betas = betas;
-    this.eps = eps;
-    this.weightDecay = weightDecay;
-  }
+const adam: OptimizerKind<AdamGroupOptions> = {
+  name: "Adam",
+  defaults: {
+    lr: 1e-3,
+    betas: [0.9, 0.999],
+    eps: 1e-8,
+    weightDecay: 0,
+    amsgrad: false,
+    maximize: false,
+    decoupledWeightDecay: false,
+  },
+  check(op, { lr, betas, eps, weightDecay }) {
+    checkAtLeast(op, "lr", lr, 0);
+    checkAtLeast(op, "eps", eps, 0);
+    checkAtLeast(op, "weightDecay", weightDecay, 0);
+    if (betas?.length === 2 && betas.every((beta) => beta >= 0 && beta < 1)) return;
+    const expected = "two betas in [0, 1)";
+    throw new ArgumentError({ op, expected, actual: JSON.stringify(betas) });
+  },
+  countsSteps: true,
+  required: ["expAvg", "expAvgSq"],
+  optional: ["maxExpAvgSq"],
+};
 
-  protected update(parameter: Tensor, grad: Tensor): void {
-    const state = this.#stateOf(parameter);
+const adamW: OptimizerKind<AdamGroupOptions> = {
+  ...adam,
+  name: "AdamW",
+  defaults: { ...adam.defaults, weightDecay: 1e-2, decoupledWeightDecay: true },
+};
+
+/** Adam and AdamW differ in their defaults alone. */
+abstract class AdamFamily extends Optimizer<AdamGroupOptions> {
+  protected update(parameter: Tensor, grad: Tensor, group: ParamGroup<AdamGroupOptions>): void {
+    const { lr: learningRate, eps, weightDecay, amsgrad, maximize, decoupledWeightDecay } = group;
+    const [beta1, beta2] = group.betas;
+    const state = this.stateOf(parameter);
+    const [expAvg, expAvgSq] = [state.tensor("expAvg"), state.tensor("expAvgSq")];
+    const maxExpAvgSq = amsgrad ? state.tensor("maxExpAvgSq") : null;
     state.step++;
-    const { eps, weightDecay } = this;
-    const [beta1, beta2] = this.betas;
     backendFor(parameter).adamStep(
       operandOf(parameter),
       operandOf(grad),
-      operandOf(state.expAvg),
-      operandOf(state.expAvgSq),
-      { learningRate: this.lr, beta1, beta2, eps, weightDecay, step: state.step },
+      operandOf(expAvg),
+      operandOf(expAvgSq),
+      maxExpAvgSq && operandOf(maxExpAvgSq),
+      {
+        ...{ learningRate, beta1, beta2, eps, weightDecay, decoupledWeightDecay, maximize },
+        step: state.step,
+      },
     );
   }
+}
 
-  #stateOf(parameter: Tensor): AdamState {
-    const known = this.#states.get(parameter);
-    if (known !== undefined) return known;
-    const state = { expAvg: zerosFor(parameter), expAvgSq: zerosFor(parameter), step: 0 };
-    this.#states.set(parameter, state);
-    return state;
+/**
+ * Adam with bias correction: p -= lr * m / (1 - beta1 ** t) / (sqrt(v / (1 - beta2 ** t)) + eps). t counts the steps of each
+ * parameter; weight decay is added to the gradient; with amsgrad v is its greatest value so far.
+ *
+ * Throws: ArgumentError for negative values or betas outside [0, 1).
+ * Source: PyTorch optim.Adam; Kingma and Ba 2014, arXiv:1412.6980; amsgrad: Reddi, Kale and Kumar 2018.
+ */
+export class Adam extends AdamFamily {
+  constructor(parameters: GivenParameters<AdamGroupOptions>, options: AdamOptions = {}) {
+    super(adam, parameters, options);
+  }
+}
+
+/**
+ * Adam whose weight decay is decoupled from the gradient: p -= lr * weightDecay * p, then Adam's step without decay.
+ *
+ * Throws: as Adam.
+ * Source: PyTorch optim.AdamW; Loshchilov and Hutter 2017, arXiv:1711.05101.
+ */
+export class AdamW extends AdamFamily {
+  constructor(parameters: GivenParameters<AdamGroupOptions>, options: AdamWOptions = {}) {
+    super(adamW, parameters, { ...options, decoupledWeightDecay: true });
+  }
+
+  /** As `Optimizer.loadStateDict`; the decay stays decoupled also when the state is Adam's, as in PyTorch. */
+  override loadStateDict(source: StateValue): void {
+    super.loadStateDict(source);
+    for (const group of this.paramGroups) group.decoupledWeightDecay = true;
   }
 }

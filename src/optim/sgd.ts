@@ -1,65 +1,76 @@
 import { ArgumentError } from "../core/errors.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { checkAtLeast, Optimizer, zerosFor } from "./optimizer.ts";
+import { Optimizer, type OptimizerKind } from "./optimizer.ts";
+import {
+  checkAtLeast,
+  type GivenParameters,
+  type GroupOptions,
+  type ParamGroup,
+} from "./param-group.ts";
 
-export interface SGDOptions {
-  /** Learning rate. Default 1e-3. */
-  readonly lr?: number;
-  /** Default 0. */
-  readonly momentum?: number;
+/** Options of SGD, each for all groups or for one. */
+export interface SGDGroupOptions extends GroupOptions {
+  /** Share of the last step that is taken again. Default 0. */
+  momentum: number;
   /** Part of the gradient kept out of the momentum buffer. Default 0. */
-  readonly dampening?: number;
-  /** L2 penalty, added to the gradient. Batch norm's weights and biases are decayed too. Default 0. */
-  readonly weightDecay?: number;
-  /** Default false. */
-  readonly nesterov?: boolean;
+  dampening: number;
+  /** Look ahead by momentum; needs some, and no dampening. Default false. */
+  nesterov: boolean;
 }
+
+/** What may be given to SGD: `lr` is 1e-3 by default, `weightDecay` 0. */
+export type SGDOptions = Readonly<Partial<SGDGroupOptions>>;
+
+const sgd: OptimizerKind<SGDGroupOptions> = {
+  name: "SGD",
+  defaults: {
+    lr: 1e-3,
+    momentum: 0,
+    dampening: 0,
+    weightDecay: 0,
+    nesterov: false,
+    maximize: false,
+  },
+  check(op, { lr, momentum, dampening, weightDecay, nesterov }) {
+    checkAtLeast(op, "lr", lr, 0);
+    checkAtLeast(op, "momentum", momentum, 0);
+    checkAtLeast(op, "weightDecay", weightDecay, 0);
+    if (!nesterov || (momentum > 0 && dampening === 0)) return;
+    throw new ArgumentError({
+      op,
+      expected: "momentum above 0 and dampening 0 beside nesterov",
+      actual: `momentum ${momentum}, dampening ${dampening}`,
+    });
+  },
+  countsSteps: false,
+  required: [],
+  optional: ["momentumBuffer"],
+};
 
 /**
  * Stochastic gradient descent: g += weightDecay * p; b = momentum * b + (1 - dampening) * g (b = g at first);
- * p -= lr * b, or with Nesterov p -= lr * (g + momentum * b).
+ * p -= lr * b, or with Nesterov p -= lr * (g + momentum * b). With maximize g is -grad.
  *
  * Throws: ArgumentError for negative values, or Nesterov without momentum or with dampening.
  * Source: PyTorch optim.SGD.
+ *
+ * @example
+ * new optim.SGD([{ params: net.body.parameters() }, { params: net.head.parameters(), lr: 0.1 }], { lr: 0.01, momentum: 0.9 });
  */
-export class SGD extends Optimizer {
-  readonly momentum: number;
-  readonly dampening: number;
-  readonly weightDecay: number;
-  readonly nesterov: boolean;
-  readonly #buffers = new Map<Tensor, Tensor>();
-
-  constructor(parameters: Iterable<Tensor>, options: SGDOptions = {}) {
-    const { lr = 1e-3, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = options;
-    super("SGD", parameters, lr);
-    checkAtLeast("SGD", "momentum", momentum, 0);
-    checkAtLeast("SGD", "weightDecay", weightDecay, 0);
-    if (nesterov && (momentum <= 0 || dampening !== 0)) {
-      throw new ArgumentError({
-        op: "SGD",
-        expected: "momentum above 0 and dampening 0 beside nesterov",
-        actual: `momentum ${momentum}, dampening ${dampening}`,
-      });
-    }
-    this.momentum = momentum;
-    this.dampening = dampening;
-    this.weightDecay = weightDecay;
-    this.nesterov = nesterov;
+export class SGD extends Optimizer<SGDGroupOptions> {
+  constructor(parameters: GivenParameters<SGDGroupOptions>, options: SGDOptions = {}) {
+    super(sgd, parameters, options);
   }
 
-  protected update(parameter: Tensor, grad: Tensor): void {
-    const { momentum, dampening, weightDecay, nesterov } = this;
-    const known = this.#buffers.get(parameter);
-    const buffer = momentum === 0 ? null : (known ?? zerosFor(parameter));
-    if (buffer !== null) this.#buffers.set(parameter, buffer);
+  protected update(parameter: Tensor, grad: Tensor, group: ParamGroup<SGDGroupOptions>): void {
+    const { lr: learningRate, momentum, dampening, weightDecay, nesterov, maximize } = group;
+    const state = momentum === 0 ? null : this.stateOf(parameter);
+    const isFirstStep = state === null || !state.tensors.has("momentumBuffer");
     backendFor(parameter).sgdStep(
       operandOf(parameter),
       operandOf(grad),
-      buffer && operandOf(buffer),
-      {
-        ...{ learningRate: this.lr, momentum, dampening, weightDecay, nesterov },
-        isFirstStep: known === undefined,
-      },
+      state && operandOf(state.tensor("momentumBuffer")),
+      { learningRate, momentum, dampening, weightDecay, nesterov, maximize, isFirstStep },
     );
   }
 }

@@ -1,13 +1,14 @@
 /** The graph: one node per recorded operation, and the walk that runs backward rules. First-order only. */
 import { AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
+import { Ledger } from "./ledger.ts";
 import type { Saved } from "./saved.ts";
 import { gradEnabled, noGrad, runInScope } from "./scope.ts";
 import { allocate, backendFor, operandOf, Tensor, viewOf } from "./tensor.ts";
 
 /**
- * Gradients for the inputs of one operation from dy, the gradient of its output; null where `wants` is false. Rules hold `Saved`s
- * and numbers, never a `Tensor`: a handle captured here would be reachable from its own graph and never be collected.
+ * Gradients for the inputs of one operation from dy, the gradient of its output; null where `wants` is false. Rules use `Saved`s
+ * and numbers, never a `Tensor`: its handle may have ended by then.
  */
 export type BackwardRule = (
   dy: Tensor,
@@ -24,23 +25,23 @@ type Edge = GraphNode | Tensor | null;
 
 let nextOrder = 0;
 
+/** One recorded operation. Tensors and later nodes refer to it; what must be given back when none does is in its ledger. */
 export class GraphNode {
   readonly op: string;
   /** Operations are numbered as they run, so that descending order is a valid backward order. */
   readonly order = nextOrder++;
-  isReleased = false;
+  readonly ledger: Ledger;
   #edges: readonly Edge[];
-  #saved: readonly Saved[];
-  readonly #rule: BackwardRule;
-  /** Live handles of the output, and nodes that have this one as an input. */
-  #references = 1;
+  #recording: Recording | null;
 
   constructor(op: string, inputs: readonly (Tensor | null)[], recording: Recording) {
     this.op = op;
     this.#edges = inputs.map(edgeOf);
-    this.#saved = recording.saved;
-    this.#rule = recording.rule;
-    for (const edge of this.#edges) if (edge instanceof GraphNode) edge.retain();
+    this.#recording = recording;
+    this.ledger = new Ledger(
+      recording.saved.map(({ claim }) => claim),
+      this.#edges.flatMap((edge) => (edge instanceof GraphNode ? [edge.ledger] : [])),
+    );
   }
 
   get edges(): readonly Edge[] {
@@ -48,48 +49,25 @@ export class GraphNode {
   }
 
   checkSaved(): void {
-    for (const saved of this.#saved) saved.check(this.op);
+    for (const saved of this.#recording?.saved ?? []) saved.check(this.op);
   }
 
   run(dy: Tensor): readonly (Tensor | null | undefined)[] {
-    return this.#rule(
-      dy,
-      this.#edges.map((edge) => edge !== null),
-    );
+    const wants = this.#edges.map((edge) => edge !== null);
+    return this.#recording?.rule(dy, wants) ?? [];
   }
 
-  retain(): void {
-    this.#references++;
-  }
-
-  /** One handle or successor less; the last one gives back what is saved here and below. */
-  release(): void {
-    // A loop and not recursion: graphs are as deep as a training loop is long when nobody calls backward.
-    const pending: GraphNode[] = [this];
-    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-      if (--node.#references > 0) continue;
-      for (const edge of node.#dissolve()) if (edge instanceof GraphNode) pending.push(edge);
-    }
-  }
-
-  /** Gives back what is saved, whoever still refers to this node. */
+  /** Lets go of rule, edges and memory, whoever still refers to this node. */
   releaseSaved(): void {
-    for (const edge of this.#dissolve()) if (edge instanceof GraphNode) edge.release();
-  }
-
-  #dissolve(): readonly Edge[] {
-    const edges = this.#edges;
-    for (const saved of this.#saved) saved.release();
-    this.#saved = [];
     this.#edges = [];
-    this.isReleased = true;
-    return edges;
+    this.#recording = null;
+    this.ledger.releaseClaims();
   }
 }
 
 function edgeOf(input: Tensor | null): Edge {
   if (input === null) return null;
-  return input.holding.node ?? (input.requiresGrad ? input : null);
+  return input.node ?? (input.requiresGrad ? input : null);
 }
 
 /**
@@ -103,12 +81,14 @@ export function record(
   describe: () => Recording,
 ): Tensor {
   if (!gradEnabled() || !inputs.some((input) => input?.requiresGrad)) return output;
-  output.holding.node = new GraphNode(op, inputs, describe());
+  output.node = new GraphNode(op, inputs, describe());
+  output.holding.ledger = output.node.ledger;
   return output;
 }
 
+/** What becomes of the graph. */
 export interface BackwardOptions {
-  /** Keep what the graph saved, for another backward through it. */
+  /** Keep what the graph saved, for another backward through it. Default false. */
   readonly retainGraph?: boolean;
 }
 
@@ -118,7 +98,8 @@ export interface BackwardOptions {
  * Unlike PyTorch: gradients have no graph of their own; a second derivative is an AutogradError.
  * Shapes: cotangent like root; it may be left out when root has one element (then it is 1).
  * Throws: AutogradError if root has no graph, if the graph was released by an earlier backward, or if a tensor that it needs was
- * overwritten since; ShapeError if the cotangent is missing or does not fit. Nothing is changed in these cases.
+ * overwritten since; ShapeError if the cotangent is missing or has another shape; DTypeError if it has another dtype or device. Nothing
+ * is changed in these cases.
  */
 export function backward(
   root: Tensor,
@@ -141,18 +122,18 @@ function walk(start: GraphNode, seed: Tensor, retainGraph: boolean): void {
   const nodes = reachable(start);
   for (const node of nodes) node.checkSaved();
   // Held until their turn: releasing a node may let go of the last reference to one below it.
-  for (const node of nodes) node.retain();
+  for (const node of nodes) node.ledger.retain();
   const gradients = new Map<GraphNode, Tensor>([[start, seed]]);
   let done = 0;
   try {
     for (const node of nodes) {
       propagate(node, gradients, seed);
       if (!retainGraph) node.releaseSaved();
-      node.release();
+      node.ledger.release();
       done++;
     }
   } finally {
-    for (const node of nodes.slice(done)) node.release();
+    for (const node of nodes.slice(done)) node.ledger.release();
   }
 }
 
@@ -178,7 +159,7 @@ function propagate(node: GraphNode, gradients: Map<GraphNode, Tensor>, seed: Ten
 function reachable(start: GraphNode): GraphNode[] {
   const seen = new Set<GraphNode>([start]);
   for (const node of seen) {
-    if (node.isReleased) {
+    if (node.ledger.isReleased) {
       throw new AutogradError({
         op: "backward",
         expected: "a graph that still holds what its forward pass saved",

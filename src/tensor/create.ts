@@ -10,12 +10,13 @@ import { allocate, checkSupported, operandOf, type Tensor } from "./tensor.ts";
 /** Numbers or booleans, nested as deep as the tensor has axes. */
 export type NestedArray = number | boolean | readonly NestedArray[];
 
+/** What a new tensor is besides its values. */
 export interface TensorOptions {
-  /** Default "float32". */
+  /** Default "float32"; for `tensor` it follows from the values. */
   readonly dtype?: DType;
-  /** Default "cpu". */
+  /** Where the elements are. Default "cpu". */
   readonly device?: Device;
-  /** Default false. */
+  /** Whether backward is to reach the tensor, as a leaf; takes a floating dtype. Default false. */
   readonly requiresGrad?: boolean;
 }
 
@@ -121,7 +122,12 @@ function hostCopy(values: ArrayLike<number>, dtype: DType): TypedArray {
   return host;
 }
 
-/** A tensor filled with `value`. */
+/**
+ * A tensor filled with `value`.
+ *
+ * Throws: ShapeError unless sizes are integers >= 0; DTypeError for a dtype that the device does not have, and for a gradient of integers;
+ * DeviceError for a device that is not there.
+ */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   const { dtype = "float32", device = "cpu", requiresGrad = false } = options;
   checkShape("full", shape);
@@ -133,20 +139,22 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   return t;
 }
 
+/** A tensor of zeros. Throws as `full`. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 0, options);
 }
 
+/** A tensor of ones. Throws as `full`. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options);
 }
 
-/** Independent standard normal draws from the generator that `manualSeed` seeds. */
+/** Independent standard normal draws from the generator that `manualSeed` seeds. Throws as `full`. */
 export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
   return drawn("randn", shape, options, () => defaultGenerator.normal());
 }
 
-/** Independent uniform draws from [0, 1). */
+/** Independent uniform draws from [0, 1), of the generator that `manualSeed` seeds. Throws as `full`. */
 export function rand(shape: Shape, options: TensorOptions = {}): Tensor {
   return drawn("rand", shape, options, () => defaultGenerator.uniform());
 }
@@ -169,14 +177,14 @@ export function arange(
   options: TensorOptions = {},
 ): Tensor {
   const [start, stop] = end === undefined ? [0, startOrEnd] : [startOrEnd, end];
-  const length = Math.ceil((stop - start) / step);
-  if (!Number.isFinite(length) || length < 0) {
+  const steps = (stop - start) / step;
+  if (!Number.isFinite(steps) || steps < 0) {
     throw new ArgumentError({
       op: "arange",
       expected: "finite bounds and a step that leads from start to end",
       actual: `start ${start}, end ${stop}, step ${step}`,
     });
   }
-  const values = Float64Array.from({ length }, (_, i) => start + i * step);
+  const values = Float64Array.from({ length: Math.ceil(steps) }, (_, i) => start + i * step);
   return tensor(values, { dtype: "float32", ...options });
 }

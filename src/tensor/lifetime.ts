@@ -3,14 +3,15 @@
  * deterministically and the collector is only the net for what user code makes outside of any scope.
  */
 import { LifetimeError } from "../core/errors.ts";
-import type { GraphNode } from "./autograd.ts";
+import type { Ledger } from "./ledger.ts";
 import { liveBytes, type Storage } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The part of a handle that outlives the `Tensor` object: what must be given back. */
 export class Holding {
   storage: Storage;
-  node: GraphNode | null = null;
+  /** What the graph behind the tensor keeps; never the graph itself, which reaches tensors. */
+  ledger: Ledger | null = null;
   /** What ended the handle, or null while it lives. */
   endedBy: string | null = null;
   isKept = false;
@@ -27,8 +28,8 @@ export class Holding {
     liveTensors.count--;
     net.unregister(this);
     this.storage.release();
-    this.node?.release();
-    this.node = null;
+    this.ledger?.release();
+    this.ledger = null;
   }
 
   replaceStorage(storage: Storage): void {
@@ -188,7 +189,8 @@ function pressCollector(): void {
   }
 }
 
-function nextMacrotask(): Promise<void> {
+/** Lets timers, signals and input in: promises alone never leave the job that runs. */
+export function nextMacrotask(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === "function") {
       setImmediate(resolve);

@@ -6,6 +6,7 @@ import type { Operand } from "../backend/backend.ts";
 import { AutogradError } from "../core/errors.ts";
 import { defaultGenerator } from "../core/random.ts";
 import { formatShape, type Shape, sameShape } from "../core/shape.ts";
+import type { Claim } from "./ledger.ts";
 import { KeptTensor, type Saved, type Saver, save, savingWith } from "./saved.ts";
 import { enableGrad, gradEnabled, runInScope } from "./scope.ts";
 import { storageOrder } from "./storage.ts";
@@ -38,16 +39,50 @@ export function recompute<Args extends readonly unknown[], Result>(
   return new Recomputation(fn, args).firstRun(args);
 }
 
+/** The memory behind a promise, and the inputs of its run, which the last promise lets go. */
+class PromisedMemory implements Claim {
+  kept: KeptTensor | null = null;
+  isReleased = false;
+  readonly #inputs: SharedClaims;
+
+  constructor(inputs: SharedClaims) {
+    this.#inputs = inputs;
+    inputs.waiting++;
+  }
+
+  release(): void {
+    this.isReleased = true;
+    this.kept?.claim.release();
+    this.kept = null;
+    this.#inputs.release();
+  }
+}
+
+/** Claims that several wait for. */
+class SharedClaims implements Claim {
+  waiting = 1;
+  readonly #claims: Claim[] = [];
+
+  add(claim: Claim): void {
+    this.#claims.push(claim);
+  }
+
+  /** One less waits; all is let go with the last. */
+  release(): void {
+    if (--this.waiting === 0) for (const claim of this.#claims) claim.release();
+  }
+}
+
 /** A tensor that the graph needs and that a second run will make. */
 class Promised implements Saved {
   readonly shape: Shape;
+  readonly claim: PromisedMemory;
   readonly #run: Recomputation;
-  #kept: KeptTensor | null = null;
-  #isReleased = false;
 
-  constructor(run: Recomputation, shape: Shape) {
+  constructor(run: Recomputation, shape: Shape, inputs: SharedClaims) {
     this.#run = run;
     this.shape = shape;
+    this.claim = new PromisedMemory(inputs);
   }
 
   operand(): Operand {
@@ -62,28 +97,22 @@ class Promised implements Saved {
     this.#run.checkInputs();
   }
 
-  release(): void {
-    this.#isReleased = true;
-    this.#kept?.release();
-    this.#kept = null;
-    this.#run.forget();
-  }
-
   /** Takes what the second run made in this place, unless nobody waits for it any more. */
   keep(tensor: Tensor, role: string): void {
-    if (!this.#isReleased && this.#kept === null) this.#kept = new KeptTensor(tensor, role);
+    const { claim } = this;
+    if (!claim.isReleased && claim.kept === null) claim.kept = new KeptTensor(tensor, role);
   }
 
   #recovered(): KeptTensor {
-    if (this.#kept === null) this.#run.secondRun();
-    if (this.#kept !== null) return this.#kept;
-    return rejectOtherRun("as many tensors as in the first run", "fewer");
+    if (this.claim.kept === null) this.#run.secondRun();
+    return this.claim.kept ?? rejectOtherRun("as many tensors as in the first run", "fewer");
   }
 }
 
 /** Stands for what the graph of the second run would save: nobody walks that graph. */
 class Unneeded implements Saved {
   readonly shape: Shape;
+  readonly claim: Claim = { release() {} };
 
   constructor(shape: Shape) {
     this.shape = shape;
@@ -99,10 +128,6 @@ class Unneeded implements Saved {
 
   check(): void {
     this.#reject();
-  }
-
-  release(): void {
-    // It holds nothing.
   }
 
   #reject(): never {
@@ -126,8 +151,8 @@ class Recomputation {
   readonly #generatorState = defaultGenerator.state();
   /** Shared with the calls inside: they are other objects in the second run. */
   readonly #notes: Map<object, unknown>;
-  /** Promises not yet released, and one for the first run itself. */
-  #waiting = 1;
+  /** Waited for by every promise, and by the first run itself. */
+  readonly #claims = new SharedClaims();
 
   constructor(fn: (...args: never[]) => unknown, args: readonly unknown[]) {
     this.#fn = fn;
@@ -141,16 +166,15 @@ class Recomputation {
     const saver: Saver = (tensor, role) => {
       // Older memory is an argument's or a parameter's, and there in any case.
       const isOlder = tensor.holding.storage.order < before;
-      const promise = isOlder ? null : new Promised(this, tensor.shape);
+      const promise = isOlder ? null : new Promised(this, tensor.shape, this.#claims);
       this.#promises.push(promise);
       if (promise === null) return new KeptTensor(tensor, role);
-      this.#waiting++;
       return promise;
     };
     try {
       return this.#run(saver, args) as Result;
     } finally {
-      this.forget();
+      this.#claims.release();
     }
   }
 
@@ -187,12 +211,6 @@ class Recomputation {
     for (const input of this.#inputs) input.check("recompute");
   }
 
-  /** One less waits; the arguments are let go with the last. */
-  forget(): void {
-    if (--this.#waiting > 0) return;
-    for (const input of this.#inputs) input.release();
-  }
-
   #run(saver: Saver, args: readonly unknown[]): unknown {
     const outer = innermost;
     innermost = this;
@@ -215,6 +233,7 @@ class Recomputation {
     const saved = save(arg, "argument");
     const { requiresGrad } = arg;
     this.#inputs.push(saved);
+    this.#claims.add(saved.claim);
     return () => {
       const tensor = saved.tensor();
       tensor.requiresGrad = requiresGrad;

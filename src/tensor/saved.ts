@@ -1,6 +1,7 @@
 import type { Operand } from "../backend/backend.ts";
 import { AutogradError } from "../core/errors.ts";
 import { formatShape, type Shape } from "../core/shape.ts";
+import type { Claim } from "./ledger.ts";
 import type { Storage } from "./storage.ts";
 import { operandOf, Tensor } from "./tensor.ts";
 
@@ -12,8 +13,8 @@ export interface Saved {
   tensor(): Tensor;
   /** Throws AutogradError when the values are not those of the forward pass of `op` any more. */
   check(op: string): void;
-  /** To be called once, when no rule will read it. */
-  release(): void;
+  /** What is to be let go when no rule will read it. It must not reach tensors or functions of users: see `Ledger`. */
+  readonly claim: Claim;
 }
 
 /** Memory kept for a backward rule, with the version it had. */
@@ -51,8 +52,8 @@ export class KeptTensor implements Saved {
     });
   }
 
-  release(): void {
-    this.#storage.release();
+  get claim(): Claim {
+    return this.#storage;
   }
 }
 

@@ -7,6 +7,7 @@ import type { Backend, Device, Operand } from "../backend/backend.ts";
 import { bytesPerElement, type DType, isFloating, type TypedArray } from "../core/dtype.ts";
 import { AutogradError, DTypeError, LifetimeError, OutOfMemoryError } from "../core/errors.ts";
 import { formatShape, type Shape, sizeOf } from "../core/shape.ts";
+import type { GraphNode } from "./autograd.ts";
 import { catchInNet, Holding, hopIfNeeded, own } from "./lifetime.ts";
 import { Storage } from "./storage.ts";
 
@@ -21,6 +22,10 @@ export interface TensorParts {
 /** Who ends a handle: the innermost scope (or the collector at top level), or only the collector. */
 export type Owner = "scope" | "nobody";
 
+/**
+ * Numbers of one dtype on one device, row-major, with their gradient and history. Its operations are methods, named as in PyTorch, and
+ * leave it unchanged; they speak of it as x, or as a where there is a second tensor b. It lives until the scope or module call that made it ends, until `dispose()`, or until the program drops it.
+ */
 export class Tensor {
   /** Sizes of the axes; axis 1 holds the channels (N, C, ...). */
   readonly shape: Shape;
@@ -30,6 +35,8 @@ export class Tensor {
   holding: Holding;
   /** @internal */
   offset: number;
+  /** @internal The operation that this tensor is the result of. */
+  node: GraphNode | null = null;
   #dtype: DType;
   #requiresGrad = false;
 
@@ -43,10 +50,12 @@ export class Tensor {
     else this.keep();
   }
 
+  /** Type of every element. */
   get dtype(): DType {
     return this.#dtype;
   }
 
+  /** Where the elements are. */
   get device(): Device {
     return this.holding.storage.backend.device;
   }
@@ -58,7 +67,7 @@ export class Tensor {
 
   /** True when backward will reach this tensor: a leaf that asked for it, or a result of one. */
   get requiresGrad(): boolean {
-    return this.#requiresGrad || this.holding.node !== null;
+    return this.#requiresGrad || this.node !== null;
   }
 
   /** Throws DTypeError for integers, AutogradError when set to false on a result. */
@@ -73,11 +82,11 @@ export class Tensor {
         hint: 'convert it with to("float32")',
       });
     }
-    if (!flag && this.holding.node !== null) {
+    if (!flag && this.node !== null) {
       throw new AutogradError({
         op: "requiresGrad",
         expected: "a leaf tensor",
-        actual: `the result of ${this.holding.node.op}`,
+        actual: `the result of ${this.node.op}`,
         hint: "use detach() for a tensor without history",
       });
     }
@@ -114,6 +123,7 @@ export class Tensor {
     this.holding.end("dispose()");
   }
 
+  /** As `dispose()`, at the end of a block with `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -24,6 +24,20 @@ export function convContract(claim: Claim): void {
         hardLayouts.map((layout) => makeCase(layout)),
       ),
     );
+    claim(`${name}: output sizes that are not those of the padding`, (backend) =>
+      expectLikeReference(
+        backend,
+        freeLayouts.map((layout) => makeCase(layout)),
+        [0, 1],
+      ),
+    );
+    claim(`${name}: one input channel in each group, at every width`, (backend) =>
+      expectLikeReference(
+        backend,
+        depthwiseLayouts.map((layout) => makeCase(layout)),
+        [0, 3],
+      ),
+    );
     claim(`${name}: odd channel counts across blocks and vectors`, (backend) =>
       expectLikeReference(
         backend,
@@ -95,6 +109,11 @@ export function square(
 }
 
 const hardLayouts: readonly Conv2dLayout[] = [
+  // Sequences so long that their rows are taken in parts, with the last one short.
+  { C: 70, K: 5, W: 4500, kernelW: 3, paddingW: 1 },
+  { C: 66, K: 4, H: 2, W: 8001, kernelW: 4, strideW: 2, paddingW: 2, groups: 2 },
+  { C: 2, K: 80, W: 7001, kernelW: 3, strideW: 2 },
+  { N: 2, C: 72, K: 2, W: 3800, kernelW: 2, dilationW: 3, strideW: 1 },
   // A kernel bigger than the image, which padding makes room for.
   { C: 2, K: 3, H: 2, W: 3, ...square(5, { padding: 2 }) },
   { C: 2, K: 2, H: 1, W: 1, ...square(3, { padding: 1 }) },
@@ -136,6 +155,56 @@ const hardLayouts: readonly Conv2dLayout[] = [
   { N: 3, C: 8, K: 16, H: 7, W: 7, ...square(1) },
   { N: 2, C: 8, K: 12, H: 14, W: 14, ...square(1, { stride: 2 }) },
 ].map(convLayout);
+
+/** Output sizes beside those that the formula gives, as "same" padding and transposed convolutions have them. */
+const freeLayouts: readonly Conv2dLayout[] = [
+  // One axis: sequences.
+  { ...convLayout({ N: 2, C: 3, K: 4, W: 17, kernelW: 4, paddingW: 1 }), outW: 17 },
+  { ...convLayout({ N: 2, C: 4, K: 6, W: 9, kernelW: 2, dilationW: 3, paddingW: 1, groups: 2 }) },
+  // An even kernel that keeps the size: the last windows reach one place further than the padding.
+  { ...convLayout({ C: 2, K: 3, H: 6, W: 5, ...square(2) }), outH: 6, outW: 5 },
+  { ...convLayout({ C: 2, K: 3, H: 5, W: 7, ...square(4, { padding: 1 }) }), outH: 5, outW: 7 },
+  { ...convLayout({ C: 3, K: 3, H: 7, W: 6, ...square(2, { dilation: 3, padding: 1 }) }), outH: 7 },
+  { ...convLayout({ N: 2, C: 16, K: 17, H: 7, W: 9, ...square(3) }), outH: 7, outW: 9 },
+  { ...convLayout({ N: 2, C: 16, K: 16, H: 6, W: 8, ...square(3, { padding: 2 }) }), outH: 6 },
+  // Fewer windows than fit: rows and columns of x at the end that none reaches.
+  { ...convLayout({ C: 2, K: 3, H: 9, W: 8, ...square(2, { dilation: 3 }) }), outH: 4, outW: 3 },
+  { ...convLayout({ C: 3, K: 2, H: 8, W: 9, ...square(3, { stride: 2, padding: 1 }) }), outH: 3 },
+  { ...convLayout({ N: 2, C: 16, K: 16, H: 9, W: 10, ...square(3, { padding: 1 }) }), outH: 6 },
+  // Padding beyond the kernel: the first windows of a large stride see nothing.
+  { ...convLayout({ C: 2, K: 2, H: 7, W: 6, ...square(2, { stride: 3, padding: 3 }) }) },
+  // Depthwise, too many and too few windows.
+  { ...convLayout({ N: 2, C: 3, K: 3, groups: 3, H: 6, W: 9, ...square(3) }), outH: 6, outW: 9 },
+  {
+    ...convLayout({ C: 4, K: 4, groups: 4, H: 9, W: 9, ...square(3, { stride: 2, padding: 1 }) }),
+    ...{ outH: 3, outW: 4 },
+  },
+];
+
+/** Depthwise convolutions of kernel 3: widths around vectors, every stride, dilation and padding, one to five outputs per channel. */
+const depthwiseLayouts: readonly Conv2dLayout[] = [
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 14, 17].flatMap((W) =>
+    [1, 2].map((stride) => ({ C: 3, K: 3, H: 5, W, ...square(3, { stride, padding: 1 }) })),
+  ),
+  ...[1, 2, 3, 4, 5, 6, 9].map((H) => ({ C: 2, K: 2, H, W: 6, ...square(3, { padding: 1 }) })),
+  ...[0, 2, 3].flatMap((padding) =>
+    [1, 2, 3].map((stride) => ({ C: 2, K: 4, H: 7, W: 8, ...square(3, { stride, padding }) })),
+  ),
+  ...[2, 3].flatMap((dilation) =>
+    [1, 2, 3, 4].map((stride) => ({
+      ...{ N: 2, C: 3, K: 3, H: 9, W: 10 },
+      ...square(3, { stride, dilation, padding: dilation }),
+    })),
+  ),
+  { C: 2, K: 2, H: 7, W: 12, ...square(3, { padding: 1 }), strideH: 2, dilationW: 2 },
+  { C: 2, K: 2, H: 9, W: 12, ...square(3, { padding: 1 }), strideW: 2, dilationH: 2 },
+  { C: 2, K: 2, H: 1, W: 1, ...square(3, { padding: 2 }) },
+  ...[3, 4, 5].map((outs) => ({ N: 2, C: 3, K: 3 * outs, H: 6, W: 7, ...square(3) })),
+  // Rows in several blocks, and images in several parts.
+  { C: 2, K: 2, H: 61, W: 300, ...square(3, { padding: 1 }) },
+  { C: 2, K: 2, H: 60, W: 301, ...square(3, { stride: 2, padding: 1 }) },
+  { N: 5, C: 2, K: 4, H: 40, W: 30, ...square(3, { padding: 1 }) },
+].map((sketch) => convLayout({ ...sketch, groups: sketch.C }));
 
 const channelLayouts: readonly Conv2dLayout[] = [1, 3, 5, 8, 17].flatMap((C) =>
   [1, 4, 7, 9, 16].map((K) =>
@@ -233,6 +302,9 @@ export function largeConvCases(): KernelCase[] {
     { N: 17, C: 64, K: 64, H: 7, W: 7, ...square(1) },
     { N: 33, C: 16, K: 8, H: 9, W: 9, ...square(3, { padding: 1 }) },
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { padding: 1 }) },
+    { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { stride: 2, padding: 1 }) },
+    { C: 70, K: 5, W: 4001, kernelW: 2 },
+    { N: 9, C: 160, K: 320, groups: 160, H: 7, W: 7, ...square(3, { padding: 1 }) },
     { N: 4, C: 32, K: 32, groups: 2, H: 28, W: 28, ...square(3, { stride: 2, padding: 1 }) },
   ]
     .map(convLayout)

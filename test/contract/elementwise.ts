@@ -10,6 +10,7 @@ import { type Broadcast, broadcast, broadcasts, lengths, longLength } from "../s
 import { distinct, integers } from "../support/random.ts";
 import type { Claim } from "./backend.ts";
 import { combine } from "./movement.ts";
+import { selectCase, selectContract, specials } from "./select.ts";
 
 /** Ranges on which the op is defined and its result finite. */
 const unaryRanges: Readonly<Record<UnaryOp, { low: number; high: number; isExact: boolean }>> = {
@@ -22,41 +23,28 @@ const unaryRanges: Readonly<Record<UnaryOp, { low: number; high: number; isExact
   leakyRelu: { low: -2, high: 2, isExact: false },
   sigmoid: { low: -12, high: 12, isExact: false },
   tanh: { low: -6, high: 6, isExact: false },
+  relu6: { low: -4, high: 10, isExact: true },
+  gelu: { low: -8, high: 8, isExact: false },
+  geluTanh: { low: -8, high: 8, isExact: false },
+  silu: { low: -12, high: 12, isExact: false },
+  softplus: { low: -12, high: 12, isExact: false },
 };
 
-const specials: readonly number[] = [
-  0,
-  -0,
-  1,
-  -1,
-  0.5,
-  -0.5,
-  1e-40,
-  -1e-40,
-  1e-10,
-  -1e-10,
-  3e38,
-  -3e38,
-  88,
-  -88,
-  90,
-  -90,
-  104,
-  -104,
-  1000,
-  -1000,
-  Number.NaN,
-  Infinity,
-  -Infinity,
-];
+/** A slope, or for softplus a threshold low enough to be visible. */
+const alphas: Readonly<Record<"softplus" | "others", number>> = { softplus: 4, others: 0.01 };
 
 const unaryOps = Object.keys(unaryRanges) as UnaryOp[];
-const unaryGradOps: readonly UnaryGradOp[] = ["relu", "leakyRelu", "sigmoid", "tanh"];
+const savesOutput: readonly UnaryGradOp[] = ["relu", "relu6", "sigmoid", "tanh"];
+const savesInput: readonly UnaryGradOp[] = ["leakyRelu", "gelu", "geluTanh", "silu", "softplus"];
+const unaryGradOps = [...savesOutput, ...savesInput];
 const binaryOps: readonly BinaryOp[] = ["add", "sub", "mul", "div", "pow", "maximum", "minimum"];
 const compareOps: readonly CompareOp[] = ["eq", "ne", "lt", "le", "gt", "ge"];
-const alpha = 0.01;
 
-/** unary, unaryGrad, binary, compare, addInto and dropout. */
+function alphaOf(op: UnaryOp): number {
+  return alphas[op === "softplus" ? op : "others"];
+}
+
+/** unary, unaryGrad, binary, compare, select, addInto and dropout. */
 export function elementwiseContract(claim: Claim): void {
   for (const op of unaryOps) {
     const { isExact, ...range } = unaryRanges[op];
@@ -85,6 +73,33 @@ export function elementwiseContract(claim: Claim): void {
       ),
     );
   }
+
+  for (const op of savesInput) {
+    claim(`unaryGrad ${op}: far from 0`, (backend) =>
+      expectLikeReference(backend, [
+        unaryGradCase(
+          op,
+          distinct(1003, { seed: 4 }),
+          distinct(1003, { seed: 5, low: -12, high: 12 }),
+        ),
+      ]),
+    );
+    claim(`unaryGrad ${op}: zeros, tiny, huge, NaN and infinities`, (backend) =>
+      expectLikeReference(backend, [
+        unaryGradCase(op, new Array<number>(specials.length).fill(2), specials),
+      ]),
+    );
+  }
+
+  claim("unaryGrad relu6: blocks dy where saved is 0, 6 or NaN, whatever dy is", (backend) =>
+    expectLikeReference(backend, [
+      unaryGradCase(
+        "relu6",
+        [1, 2, 3, 4, Number.NaN, Infinity, Number.NaN, Infinity, 5, -6],
+        [0, 6, -0, Number.NaN, 0, 6, 1, 5.5, 1e-40, 5.9999995],
+      ),
+    ]),
+  );
 
   claim("unaryGrad relu: blocks dy where saved is 0, negative or NaN, whatever dy is", (backend) =>
     expectLikeReference(backend, [
@@ -126,6 +141,8 @@ export function elementwiseContract(claim: Claim): void {
     );
   }
 
+  selectContract(claim);
+
   claim("addInto: all lengths", (backend) =>
     expectLikeReference(backend, lengths.map(addIntoCase)),
   );
@@ -152,7 +169,7 @@ function unaryCase(op: UnaryOp, x: ArrayLike<number>, isExact: boolean): KernelC
     label: `${op} of ${x.length}`,
     isExact,
     given: { x: input(x), out: output(x.length) },
-    run: (backend, o) => backend.unary(op, o.x, o.out, alpha),
+    run: (backend, o) => backend.unary(op, o.x, o.out, alphaOf(op)),
   };
 }
 
@@ -164,7 +181,7 @@ function unaryGradCase(
   return {
     label: `${op} gradient of ${dy.length}`,
     given: { dy: input(dy), saved: input(saved), dx: output(dy.length) },
-    run: (backend, o) => backend.unaryGrad(op, o.dy, o.saved, o.dx, alpha),
+    run: (backend, o) => backend.unaryGrad(op, o.dy, o.saved, o.dx, alphaOf(op)),
   };
 }
 
@@ -280,6 +297,8 @@ export function largeElementwiseCases(): KernelCase[] {
     binaryCase("minimum", broadcast([1], [longLength])),
     ...compareOps.map((op) => compareCase(op, broadcast([longLength], [longLength]))),
     compareCase("eq", broadcast([8, 64, 1201], [64, 1])),
+    selectCase(longLength, "float32"),
+    selectCase(longLength, "uint8"),
     addIntoCase(longLength),
     dropoutCase(longLength, 0.3, 99),
   ];

@@ -16,7 +16,7 @@ export function matmulContract(claim: Claim): void {
     claim(`${name}: every size from 1 to 9`, (backend) =>
       expectLikeReference(
         backend,
-        sizesTo(9).map((sizes) => matmulCase({ ...sizes, transposeA, transposeB })),
+        sizesTo(9).map((sizes) => matmulCase({ ...single, ...sizes, transposeA, transposeB })),
         [1],
       ),
     );
@@ -24,7 +24,7 @@ export function matmulContract(claim: Claim): void {
       expectLikeReference(
         backend,
         [...blockSizes, ...drawnSizes(12)].map((sizes) =>
-          matmulCase({ ...sizes, transposeA, transposeB }),
+          matmulCase({ ...single, ...sizes, transposeA, transposeB }),
         ),
       ),
     );
@@ -35,13 +35,41 @@ export function matmulContract(claim: Claim): void {
           { M: 3, N: 5, K: 0 },
           { M: 0, N: 5, K: 2 },
           { M: 3, N: 0, K: 2 },
-        ].map((sizes) => matmulCase({ ...sizes, transposeA, transposeB })),
+          { batch: 0, M: 3, N: 5, K: 2 },
+          { batch: 2, M: 3, N: 5, K: 0 },
+        ].map((sizes) => matmulCase({ ...single, ...sizes, transposeA, transposeB })),
+      ),
+    );
+    claim(`${name}: batches, repeated and spread matrices`, (backend) =>
+      expectLikeReference(
+        backend,
+        batches.map((sizes) => matmulCase({ ...sizes, transposeA, transposeB })),
       ),
     );
   }
 }
 
 type Sizes = Pick<MatmulLayout, "M" | "N" | "K">;
+
+const single = { batch: 1, aStep: 0, bStep: 0 };
+
+/** Steps as wide as the matrices, 0, and wider. */
+const batches = [
+  { batch: 2, M: 3, N: 5, K: 4 },
+  { batch: 5, M: 1, N: 1, K: 1 },
+  { batch: 3, M: 9, N: 17, K: 300 },
+  { batch: 2, M: 5, N: 3, K: 1100 },
+  { batch: 7, M: 33, N: 70, K: 9 },
+  { batch: 41, M: 4, N: 8, K: 5 },
+].flatMap((sizes) => {
+  const [aSize, bSize] = [sizes.M * sizes.K, sizes.K * sizes.N];
+  return [
+    { ...sizes, aStep: aSize, bStep: bSize },
+    { ...sizes, aStep: 0, bStep: bSize },
+    { ...sizes, aStep: aSize, bStep: 0 },
+    { ...sizes, aStep: aSize + 3, bStep: 2 * bSize },
+  ];
+});
 
 const blockSizes: readonly Sizes[] = [
   { M: 1, N: 1, K: 1003 },
@@ -67,20 +95,21 @@ function drawnSizes(count: number): Sizes[] {
 }
 
 function matmulCase(layout: MatmulLayout): KernelCase {
-  const { M, N, K, transposeA, transposeB } = layout;
+  const { batch, M, N, K, aStep, bStep, transposeA, transposeB } = layout;
+  const repeats = Math.max(0, batch - 1);
   return {
-    label: `matmul M ${M}, N ${N}, K ${K}, transposed ${transposeA} ${transposeB}`,
+    label: `${batch} matmul M ${M}, N ${N}, K ${K}, steps ${aStep} ${bStep}, transposed ${transposeA} ${transposeB}`,
     products: K,
     given: {
-      a: input(distinct(M * K, { seed: 1 })),
-      b: input(distinct(K * N, { seed: 2 })),
-      out: output(M * N),
+      a: input(distinct(repeats * aStep + M * K, { seed: 1 })),
+      b: input(distinct(repeats * bStep + K * N, { seed: 2 })),
+      out: output(batch * M * N),
     },
     run: (backend, o) => backend.matmul(o.a, o.b, o.out, layout),
   };
 }
 
-/** Products large enough to be spread over threads, by rows, by columns and along the sum. */
+/** Products large enough to be spread over threads, by products, by rows, by columns and along the sum. */
 export function largeMatmulCases(): KernelCase[] {
   return [
     { M: 131, N: 157, K: 129, transposeA: false, transposeB: false },
@@ -88,5 +117,26 @@ export function largeMatmulCases(): KernelCase[] {
     { M: 7, N: 9, K: 50_021, transposeA: true, transposeB: false },
     { M: 2003, N: 10, K: 128, transposeA: false, transposeB: true },
     { M: 3, N: 10_007, K: 65, transposeA: false, transposeB: false },
-  ].map(matmulCase);
+    {
+      batch: 37,
+      M: 33,
+      N: 41,
+      K: 29,
+      aStep: 957,
+      bStep: 1189,
+      transposeA: false,
+      transposeB: true,
+    },
+    {
+      batch: 3,
+      M: 5,
+      N: 7,
+      K: 10_007,
+      aStep: 50_035,
+      bStep: 0,
+      transposeA: true,
+      transposeB: false,
+    },
+    { batch: 1009, M: 3, N: 9, K: 5, aStep: 0, bStep: 45, transposeA: false, transposeB: false },
+  ].map((sizes) => matmulCase({ ...single, ...sizes }));
 }

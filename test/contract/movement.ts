@@ -1,12 +1,18 @@
-import type { Backend } from "../../src/backend/backend.ts";
+import type { Backend, StridedLayout } from "../../src/backend/backend.ts";
 import { type DType, isFloating } from "../../src/core/dtype.ts";
 import { type Shape, sizeOf, stridesOf } from "../../src/core/shape.ts";
-import { expectLikeReference, input, type KernelCase, output } from "../support/kernel-case.ts";
+import {
+  expectLikeReference,
+  inout,
+  input,
+  type KernelCase,
+  output,
+} from "../support/kernel-case.ts";
 import { lengths, longLength } from "../support/layouts.ts";
 import { distinct, integers } from "../support/random.ts";
 import type { Claim } from "./backend.ts";
 
-/** fill, copy, cast and stridedCopy. */
+/** fill, copy, cast, stridedCopy and stridedWrite. */
 export function movementContract(claim: Claim): void {
   claim("fill: sets every element and no other", (backend) =>
     expectLikeReference(
@@ -115,6 +121,42 @@ export function movementContract(claim: Claim): void {
       expandCase([3, 0], [0, 1], 4),
     ]),
   );
+
+  claim("stridedCopy: windows that overlap", (backend) =>
+    expectLikeReference(backend, [
+      expandCase([5, 3], [1, 1], 7),
+      expandCase([4, 3, 9], [18, 9, 1], 81),
+      expandCase([2, 11, 10], [3, 2, 1], 33),
+      expandCase([9, 12], [2, 1], 28),
+    ]),
+  );
+
+  claim(
+    "stridedWrite: blocks, steps and transposes, all types, and nothing around them",
+    (backend) =>
+      expectLikeReference(
+        backend,
+        combine(typesOf(backend), writeLayouts, (dtype, layout) => writeCase(dtype, layout, false)),
+      ),
+  );
+
+  claim("stridedWrite: accumulating adds to what is there and touches nothing else", (backend) =>
+    expectLikeReference(
+      backend,
+      combine(["float32", "int32"] as const, writeLayouts, (dtype, layout) =>
+        writeCase(dtype, layout, true),
+      ),
+    ),
+  );
+
+  claim("stridedWrite: undoes stridedCopy by the same strides", (backend) =>
+    expectLikeReference(
+      backend,
+      combine(typesOf(backend), permutedShapes, (dtype, shape) =>
+        permutations(shape.length).map((order) => thereAndBackCase(dtype, shape, order)),
+      ).flat(),
+    ),
+  );
 }
 
 /** Types that values of this backend may have in memory, batch norm's statistics included. */
@@ -202,6 +244,57 @@ function expandCase(shape: Shape, strides: readonly number[], length: number): K
   };
 }
 
+const writeLayouts: readonly StridedLayout[] = [
+  { shape: [1], strides: [0] },
+  { shape: [0], strides: [1] },
+  { shape: [9], strides: [1] },
+  { shape: [9], strides: [3] },
+  { shape: [3, 5], strides: [7, 1] },
+  { shape: [3, 5], strides: [1, 4] },
+  { shape: [3, 33], strides: [40, 1] },
+  { shape: [2, 3, 4], strides: [40, 8, 2] },
+  { shape: [9, 17], strides: [1, 10] },
+  { shape: [8, 8], strides: [1, 8] },
+  { shape: [2, 19, 21], strides: [500, 1, 23] },
+  { shape: [19, 2, 21], strides: [1, 500, 23] },
+  { shape: [3, 2, 4, 5], strides: [2, 200, 40, 7] },
+  { shape: [2, 3, 2, 2, 3, 2], strides: [300, 1, 150, 30, 4, 14] },
+];
+
+/** As large as the layout needs, plus a part that nothing addresses. */
+function reachOf({ shape, strides }: StridedLayout): number {
+  return shape.reduce((reach, size, axis) => reach + Math.max(0, size - 1) * strides[axis], 4);
+}
+
+function writeCase(dtype: DType, layout: StridedLayout, accumulate: boolean): KernelCase {
+  const { shape, strides } = layout;
+  return {
+    label: `${accumulate ? "add" : "write"} [${shape}] by strides [${strides}], ${dtype}`,
+    isExact: true,
+    given: {
+      x: input(valuesOf(dtype, sizeOf(shape)), dtype),
+      out: inout(valuesOf(dtype, reachOf(layout)), dtype),
+    },
+    run: (backend, o) => backend.stridedWrite(o.x, o.out, layout, accumulate),
+  };
+}
+
+function thereAndBackCase(dtype: DType, shape: Shape, order: readonly number[]): KernelCase {
+  const size = sizeOf(shape);
+  const strides = stridesOf(shape);
+  const layout = { shape: order.map((a) => shape[a]), strides: order.map((a) => strides[a]) };
+  const x = input(valuesOf(dtype, size), dtype);
+  return {
+    label: `permute [${shape}] to order [${order}] and back, ${dtype}`,
+    isExact: true,
+    given: { x, permuted: output(size, dtype), out: output(size, dtype) },
+    run(backend, o) {
+      backend.stridedCopy(o.x, o.permuted, layout);
+      backend.stridedWrite(o.permuted, o.out, layout, false);
+    },
+  };
+}
+
 /** Operands long enough to be spread over threads, of every type: statistics move as float64 where they are float64. */
 export function largeMovementCases(): KernelCase[] {
   const types: readonly DType[] = ["float32", "float64", "int32", "uint8", "bool"];
@@ -213,7 +306,13 @@ export function largeMovementCases(): KernelCase[] {
       copyCase(dtype, longLength),
       permuteCase(dtype, [241, 503], [1, 0]),
       permuteCase(dtype, [8, 37, 21, 29], [0, 2, 3, 1]),
+      writeCase(dtype, { shape: [241, 503], strides: [521, 1] }, false),
+      writeCase(dtype, { shape: [241, 503], strides: [1, 243] }, false),
+      writeCase(dtype, { shape: [31, 40, 101], strides: [8081, 202, 2] }, false),
     ]),
     expandCase([300, 7, 401], [0, 1, 0], 7),
+    ...combine(["float32", "int32"] as const, [1, 2], (dtype, step) =>
+      writeCase(dtype, { shape: [31, 40, 101], strides: [8081, 202, step] }, true),
+    ),
   ];
 }

@@ -1,4 +1,4 @@
-import type { AdamOptions, SgdOptions } from "../../src/backend/backend.ts";
+import type { AdamOptions, RmspropOptions, SgdOptions } from "../../src/backend/backend.ts";
 import { expectLikeReference, inout, input, type KernelCase } from "../support/kernel-case.ts";
 import { lengths, longLength } from "../support/layouts.ts";
 import { distinct } from "../support/random.ts";
@@ -6,7 +6,8 @@ import type { Claim } from "./backend.ts";
 import { combine } from "./movement.ts";
 
 type Sgd = Omit<SgdOptions, "isFirstStep">;
-type Adam = Omit<AdamOptions, "step">;
+type Adam = Omit<AdamOptions, "step"> & { readonly amsgrad: boolean };
+type Rmsprop = RmspropOptions & { readonly centered: boolean };
 
 const plainSgd: Sgd = {
   learningRate: 0.1,
@@ -14,23 +15,46 @@ const plainSgd: Sgd = {
   dampening: 0,
   weightDecay: 0,
   nesterov: false,
+  maximize: false,
 };
+const withoutMomentum: readonly Sgd[] = [
+  plainSgd,
+  { ...plainSgd, weightDecay: 0.1 },
+  { ...plainSgd, maximize: true },
+  { ...plainSgd, weightDecay: 0.1, maximize: true },
+];
 const withMomentum: readonly Sgd[] = [
   { ...plainSgd, momentum: 0.9 },
   { ...plainSgd, momentum: 0.9, nesterov: true },
   { ...plainSgd, momentum: 0.5, dampening: 0.25 },
-  { ...plainSgd, momentum: 0.9, weightDecay: 0.01, nesterov: true },
+  { ...plainSgd, momentum: 0.9, weightDecay: 0.01, nesterov: true, maximize: true },
 ];
-const adam: Adam = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 };
+const adam: Adam = {
+  learningRate: 0.01,
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  weightDecay: 0,
+  decoupledWeightDecay: false,
+  maximize: false,
+  amsgrad: false,
+};
+const rmsprop: Rmsprop = {
+  learningRate: 0.01,
+  alpha: 0.9,
+  eps: 1e-3,
+  weightDecay: 0,
+  momentum: 0,
+  maximize: false,
+  centered: false,
+};
 const steps = [1, 2, 3, 4, 5];
 
-/** sgdStep and adamStep, several steps each, so that state carried from one to the next is checked. */
+/** The optimizers' steps, several each, so that state carried from one to the next is checked. */
 export function optimizerContract(claim: Claim): void {
-  claim("sgdStep: without momentum, with and without weight decay", (backend) =>
-    expectLikeReference(
-      backend,
-      combine([plainSgd, { ...plainSgd, weightDecay: 0.1 }], lengths, plainCase),
-    ),
+  claim(
+    "sgdStep: without momentum, with and without weight decay, downhill and uphill",
+    (backend) => expectLikeReference(backend, combine(withoutMomentum, lengths, plainCase)),
   );
 
   claim("sgdStep: momentum, dampening, Nesterov, a buffer of NaN", (backend) =>
@@ -53,12 +77,62 @@ export function optimizerContract(claim: Claim): void {
     ),
   );
 
+  claim("adamStep: decoupled weight decay, amsgrad, uphill, and all at once", (backend) =>
+    expectLikeReference(
+      backend,
+      combine(
+        [
+          { ...adam, weightDecay: 0.5, decoupledWeightDecay: true },
+          { ...adam, amsgrad: true },
+          { ...adam, maximize: true, weightDecay: 0.1 },
+          { ...adam, weightDecay: 0.5, decoupledWeightDecay: true, amsgrad: true, maximize: true },
+        ],
+        lengths,
+        adamCase,
+      ),
+    ),
+  );
+
   claim("adamStep: gradients near 0 meet eps, far steps lose their correction", (backend) =>
     expectLikeReference(backend, [
       tinyGradientCase(1),
       tinyGradientCase(1000),
       tinyGradientCase(1e6),
     ]),
+  );
+
+  claim("rmspropStep: plain, centered, momentum, weight decay, uphill", (backend) =>
+    expectLikeReference(
+      backend,
+      combine(
+        [
+          rmsprop,
+          { ...rmsprop, alpha: 0.5, weightDecay: 0.1 },
+          { ...rmsprop, centered: true },
+          { ...rmsprop, momentum: 0.9 },
+          { ...rmsprop, maximize: true, weightDecay: 0.1 },
+          { ...rmsprop, centered: true, momentum: 0.9, weightDecay: 0.1, maximize: true },
+        ],
+        lengths,
+        rmspropCase,
+      ),
+    ),
+  );
+
+  claim("rmspropStep: a variance that rounding takes below 0 counts as 0", (backend) =>
+    expectLikeReference(backend, [negativeVarianceCase()]),
+  );
+
+  claim("every step: an infinite parameter matters to weight decay alone", (backend) =>
+    expectLikeReference(backend, infiniteParameterCases()),
+  );
+
+  claim("averageInto: weights from 0 to 1, far ends exact", (backend) =>
+    expectLikeReference(backend, combine([0, 0.1, 0.5, 0.75, 1], lengths, averageCase)),
+  );
+
+  claim("averageInto: weight 1 gives the very values, weight 0 leaves the average", (backend) =>
+    expectLikeReference(backend, [0, 1].map(hugeAverageCase)),
   );
 }
 
@@ -89,18 +163,25 @@ function momentumCase(options: Sgd, n: number): KernelCase {
   };
 }
 
+/** The third gradient is small, so that the greatest second average is an older one. */
 function adamCase(options: Adam, n: number): KernelCase {
+  const grad = distinct(n, { seed: 2 });
   return {
     label: `Adam of ${n}, ${JSON.stringify(options)}`,
     given: {
       parameter: inout(distinct(n, { seed: 1 })),
-      grad: input(distinct(n, { seed: 2 })),
+      grad: input(grad),
+      smaller: input(grad.map((g) => g * 0.01)),
       expAvg: inout(new Float32Array(n)),
       expAvgSq: inout(new Float32Array(n)),
+      maxExpAvgSq: inout(distinct(n, { seed: 3 }).map((x) => Math.abs(x) * 1e-3)),
     },
     run: (backend, o) => {
-      for (const step of steps)
-        backend.adamStep(o.parameter, o.grad, o.expAvg, o.expAvgSq, { ...options, step });
+      const maximum = options.amsgrad ? o.maxExpAvgSq : null;
+      for (const step of steps) {
+        const g = step === 3 ? o.smaller : o.grad;
+        backend.adamStep(o.parameter, g, o.expAvg, o.expAvgSq, maximum, { ...options, step });
+      }
     },
   };
 }
@@ -117,7 +198,98 @@ function tinyGradientCase(step: number): KernelCase {
       expAvgSq: inout(magnitudes.map((g) => g * g)),
     },
     run: (backend, o) =>
-      backend.adamStep(o.parameter, o.grad, o.expAvg, o.expAvgSq, { ...adam, step }),
+      backend.adamStep(o.parameter, o.grad, o.expAvg, o.expAvgSq, null, { ...adam, step }),
+  };
+}
+
+function rmspropCase(options: Rmsprop, n: number): KernelCase {
+  return {
+    label: `RMSprop of ${n}, ${JSON.stringify(options)}`,
+    given: {
+      parameter: inout(distinct(n, { seed: 1 })),
+      grad: input(distinct(n, { seed: 2 })),
+      squareAvg: inout(new Float32Array(n)),
+      gradAvg: inout(new Float32Array(n)),
+      buffer: inout(new Float32Array(n)),
+    },
+    run: (backend, o) => {
+      const gradAvg = options.centered ? o.gradAvg : null;
+      const buffer = options.momentum > 0 ? o.buffer : null;
+      for (const _ of steps)
+        backend.rmspropStep(o.parameter, o.grad, o.squareAvg, gradAvg, buffer, options);
+    },
+  };
+}
+
+/** alpha 1 keeps the averages as they are: squares of 1 beside mean gradients above 1. */
+function negativeVarianceCase(): KernelCase {
+  const n = 7;
+  return {
+    label: "RMSprop with a negative variance",
+    given: {
+      parameter: inout(distinct(n, { seed: 1 })),
+      grad: input(distinct(n, { seed: 2 })),
+      squareAvg: inout(new Float32Array(n).fill(1)),
+      gradAvg: inout(Float32Array.from({ length: n }, (_, i) => 0.8 + i * 0.1)),
+    },
+    run: (backend, o) =>
+      backend.rmspropStep(o.parameter, o.grad, o.squareAvg, o.gradAvg, null, {
+        ...rmsprop,
+        alpha: 1,
+      }),
+  };
+}
+
+function infiniteParameterCases(): KernelCase[] {
+  const given = () => ({
+    parameter: inout([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN, 1, 2]),
+    grad: input([1, 2, 3, 4, 5]),
+    first: inout([0, 0, 0, 0, 0]),
+    second: inout([0, 0, 0, 0, 0]),
+  });
+  return [0, 0.1].flatMap((weightDecay): KernelCase[] => [
+    {
+      label: `SGD with decay ${weightDecay}`,
+      given: given(),
+      run: (backend, o) => {
+        const options = { ...plainSgd, weightDecay, momentum: 0.9, isFirstStep: false };
+        backend.sgdStep(o.parameter, o.grad, o.first, options);
+      },
+    },
+    {
+      label: `Adam with decay ${weightDecay}`,
+      given: given(),
+      run: (backend, o) => {
+        const options = { ...adam, weightDecay, step: 1 };
+        backend.adamStep(o.parameter, o.grad, o.first, o.second, null, options);
+      },
+    },
+    {
+      label: `RMSprop with decay ${weightDecay}`,
+      given: given(),
+      run: (backend, o) => {
+        const options = { ...rmsprop, weightDecay };
+        backend.rmspropStep(o.parameter, o.grad, o.first, o.second, null, options);
+      },
+    },
+  ]);
+}
+
+function averageCase(weight: number, n: number): KernelCase {
+  return {
+    label: `average of ${n}, weight ${weight}`,
+    given: { x: input(distinct(n, { seed: 1 })), average: inout(distinct(n, { seed: 2 })) },
+    run: (backend, o) => backend.averageInto(o.x, o.average, weight),
+  };
+}
+
+/** Values so far apart that going all the way by adding the difference would miss the end. */
+function hugeAverageCase(weight: number): KernelCase {
+  return {
+    label: `average of values far apart, weight ${weight}`,
+    given: { x: input([1.1, 2.2, 3.3, 4.4, 5.5]), average: inout([1e9, -1e9, 3e8, 7e8, 1e8]) },
+    isExact: true,
+    run: (backend, o) => backend.averageInto(o.x, o.average, weight),
   };
 }
 
@@ -127,5 +299,8 @@ export function largeOptimizerCases(): KernelCase[] {
     plainCase(plainSgd, longLength),
     momentumCase(withMomentum[3], longLength),
     adamCase({ ...adam, weightDecay: 0.1 }, longLength),
+    adamCase({ ...adam, amsgrad: true }, longLength),
+    rmspropCase({ ...rmsprop, centered: true, momentum: 0.9 }, longLength),
+    averageCase(0.3, longLength),
   ];
 }

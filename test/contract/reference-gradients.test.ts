@@ -1,6 +1,6 @@
 /** The reference backend's gradient kernels against its forward kernels, in float64: they must be each other's adjoints. */
 import { describe, expect, test } from "vitest";
-import type { Backend } from "../../src/backend/backend.ts";
+import type { AvgPoolLayout, Backend, PoolLayout } from "../../src/backend/backend.ts";
 import { createReferenceBackend } from "../../src/backend/reference/index.ts";
 import { expectClose, tolerance } from "../support/close.ts";
 import { execute, input, type Operands, output } from "../support/kernel-case.ts";
@@ -146,41 +146,48 @@ describe("convolution", () => {
 });
 
 describe("pooling", () => {
-  const layout = {
-    ...{ planes: 3, H: 7, W: 6, kernelH: 3, kernelW: 2, strideH: 2, strideW: 1 },
-    ...{ paddingH: 1, paddingW: 1, outH: 4, outW: 7 },
+  const layout: PoolLayout = {
+    planes: 3,
+    axes: [
+      { size: 3, out: 2, kernel: 2, stride: 1, padding: 0, dilation: 1 },
+      { size: 7, out: 4, kernel: 3, stride: 2, padding: 1, dilation: 1 },
+      { size: 6, out: 7, kernel: 2, stride: 1, padding: 1, dilation: 1 },
+    ],
+    isAdaptive: false,
   };
-  const x = distinct(126, { seed: 7 });
+  const [length, outLength] = [3 * 3 * 7 * 6, 3 * 2 * 4 * 7];
+  const x = distinct(length, { seed: 7 });
 
-  test("maxPool2d", async () => {
-    const pooled = await execute(createReferenceBackend(), {
-      label: "pool",
-      given: { x: input(x, "float64"), y: output(84, "float64"), index: output(84, "int32") },
-      run: (b, o) => b.maxPool2d(o.x, o.y, o.index, layout),
-    });
-    const forward = async (at: Vector) => {
+  test.each([layout, { ...layout, isAdaptive: true }])("maxPool, layout %#", async (layout) => {
+    const pool = (at: Vector) => {
       const given = {
         x: input(at, "float64"),
-        index: output(84, "int32"),
-        y: output(84, "float64"),
+        index: output(outLength, "int32"),
+        y: output(outLength, "float64"),
       };
-      const run = (b: Backend, o: Operands) => b.maxPool2d(o.x, o.y, o.index, layout);
-      return (await execute(createReferenceBackend(), { label: "pool", given, run })).y;
+      const run = (b: Backend, o: Operands) => b.maxPool(o.x, o.y, o.index, layout);
+      return execute(createReferenceBackend(), { label: "pool", given, run });
     };
-    await expectAdjoint(x, 84, forward, (dy) =>
-      compute({ dy, index: pooled.index }, 126, (b, o) =>
-        b.maxPool2dGrad(o.dy, o.index, o.out, layout),
-      ),
+    const { index } = await pool(Float64Array.from(x));
+    const forward = async (at: Vector) => (await pool(at)).y;
+    await expectAdjoint(x, outLength, forward, (dy) =>
+      compute({ dy, index }, length, (b, o) => b.maxPoolGrad(o.dy, o.index, o.out, layout)),
     );
   });
 
-  test("avgPool2d", () =>
+  test.each<AvgPoolLayout>([
+    { ...layout, divisor: "padded" },
+    { ...layout, divisor: "inside" },
+    { ...layout, divisor: 5 },
+    { ...layout, divisor: "inside", isAdaptive: true },
+  ])("avgPool, layout %#", (layout) =>
     expectAdjoint(
       x,
-      84,
-      (at) => compute({ x: at }, 84, (b, o) => b.avgPool2d(o.x, o.out, layout)),
-      (dy) => compute({ dy }, 126, (b, o) => b.avgPool2dGrad(o.dy, o.out, layout)),
-    ));
+      outLength,
+      (at) => compute({ x: at }, outLength, (b, o) => b.avgPool(o.x, o.out, layout)),
+      (dy) => compute({ dy }, length, (b, o) => b.avgPoolGrad(o.dy, o.out, layout)),
+    ),
+  );
 });
 
 describe("batch norm", () => {

@@ -19,7 +19,7 @@ export const layout = {
   args: 96, // float64
   message: 96 + 2 * maxArgs, // UTF-16 code units, one a word
   messageWords: 256,
-  seats: 512, // one per thread: [state, busy]
+  seats: 512, // one per thread: [state, busy, present]
   seatWords: 16,
   words: 512 + 16 * maxThreads,
   // States of a seat.
@@ -36,4 +36,9 @@ export function stateAt(seat: number): number {
 /** Word that is 1 while the worker in a seat is looking for work or doing it. */
 export function busyAt(seat: number): number {
   return stateAt(seat) + 1;
+}
+
+/** Word that is 1 from when the worker in a seat runs. */
+export function presentAt(seat: number): number {
+  return stateAt(seat) + 2;
 }

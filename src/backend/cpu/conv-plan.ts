@@ -1,6 +1,6 @@
 /** How convolutions read images: the host's side of kernels/conv-image.ts, which draws the layout. Sizes are in floats. */
 import type { Conv2dLayout } from "../backend.ts";
-import { roundUp } from "./job.ts";
+import { evenly, roundUp } from "./job.ts";
 
 /** Height or width of a convolution: which places of a source make each place of an output. */
 export interface Axis {
@@ -135,6 +135,16 @@ export function rowsWithin(floats: number, reading: Reading): number {
   const rowFloats = channels * vertical.phases * horizontal.phases * pitchOf(horizontal);
   const rows = Math.floor(floats / rowFloats) - reachOf(vertical);
   return Math.min(Math.max(rows, 1), vertical.outSize);
+}
+
+/** How many output columns an image of about `floats` holds: all of them unless one row alone would be several times as much. */
+export function columnsWithin(floats: number, reading: Reading): number {
+  const { channels, vertical, horizontal } = reading;
+  const { outSize } = horizontal;
+  const columnFloats = channels * vertical.phases * horizontal.phases * (1 + reachOf(vertical));
+  if (columnFloats * outSize <= 4 * floats) return outSize;
+  const columns = Math.max(64, Math.floor(floats / columnFloats) - reachOf(horizontal));
+  return Math.min(outSize, roundUp(evenly(outSize, columns), 16));
 }
 
 /** The fields of the kernels' ImagePlan, in order. */

@@ -48,7 +48,7 @@ export function convGradWeight(
       ...imagePlan(reading, image),
       ...[layout.N, layout.C / layout.groups, layout.K / layout.groups, layout.outH, layout.outW],
       ...[offsets.length, layout.kernelH * layout.kernelW, sums + sumsBytes],
-      ...[cut.rowsPerPass, cut.imagesPerPass, cut.imagesPerPart],
+      ...[cut.rowsPerPass, cut.columnsPerPass, cut.imagesPerPass, cut.imagesPerPart],
       ...[cut.inBlocks, cut.outPerBlock, cut.outBlocks, units, cut.unitsPerChunk, cut.outPlane],
     ];
     withJob(machine, words, (plan) => {
@@ -70,6 +70,7 @@ interface Cut {
   /** Of the taps of a block of input channels; a multiple of 4, for which the last one is repeated. */
   readonly offsets: Int32Array;
   readonly rowsPerPass: number;
+  readonly columnsPerPass: number;
   readonly imagesPerPass: number;
   readonly imagesPerPart: number;
   readonly parts: number;
@@ -84,13 +85,18 @@ interface Cut {
 /** How the work is cut, by shapes only. */
 function cutOf(layout: Conv2dLayout): Cut {
   const { N, C, K, groups, outH, outW, kernelH, kernelW } = layout;
-  const [vertical, horizontal] = sizesOf(layout).map(forwardAxis);
+  const [vertical, wholeRow] = sizesOf(layout).map(forwardAxis);
+  // Sequences have long rows.
+  const columnsPerPass = outW > 2 * enoughPixels ? evenly(outW, enoughPixels) : outW;
+  const horizontal = { ...wholeRow, outSize: columnsPerPass };
   const oneChannel = { groups, channels: 1, vertical, horizontal };
   const { pitch } = imageOf(oneChannel, 1);
   const rowsPerPass = evenly(outH, Math.ceil(enoughPixels / pitch));
   const outPlane = roundUp(rowsPerPass * pitch, 4);
   const imagesPerPass =
-    rowsPerPass < outH ? 1 : Math.ceil(Math.min(enoughPixels / outPlane, Math.max(N, 1)));
+    rowsPerPass < outH || columnsPerPass < outW
+      ? 1
+      : Math.ceil(Math.min(enoughPixels / outPlane, Math.max(N, 1)));
 
   const outPerBlock = K === groups ? 1 : roundUp(evenly(K / groups, mostOutPerBlock), 4);
   const outBlocks = Math.ceil(K / groups / outPerBlock);
@@ -112,6 +118,7 @@ function cutOf(layout: Conv2dLayout): Cut {
     image,
     offsets: inFours(tapOffsets(reading, image)),
     rowsPerPass,
+    columnsPerPass,
     imagesPerPass,
     imagesPerPart,
     parts: Math.ceil(N / imagesPerPart),

@@ -1,5 +1,13 @@
 import type { Backend, Conv2dLayout, Operand } from "../backend.ts";
 import {
+  depthwise,
+  depthwiseGradInput,
+  depthwiseGradWeight,
+  suitsDepthwise,
+  suitsDepthwiseGradient,
+} from "./conv-depthwise.ts";
+import {
+  columnsWithin,
   forwardAxis,
   gradientAxes,
   imageOf,
@@ -35,6 +43,10 @@ export function convKernels(
         winograd(machine, layout, { source: x, weight, bias, out: y, isGradient: false });
         return;
       }
+      if (suitsDepthwise(layout)) {
+        depthwise(machine, layout, { source: x, weight, bias, out: y });
+        return;
+      }
       const { C, K, groups, kernelH, kernelW } = layout;
       const [height, width] = sizesOf(layout);
       convolve(machine, layout, {
@@ -57,6 +69,10 @@ export function convKernels(
     conv2dGradInput(dy, weight, dx, layout) {
       if (suitsWinograd(layout)) {
         winograd(machine, layout, { source: dy, weight, bias: null, out: dx, isGradient: true });
+        return;
+      }
+      if (suitsDepthwiseGradient(layout)) {
+        depthwiseGradInput(machine, layout, { source: dy, weight, bias: null, out: dx });
         return;
       }
       const { C, K, groups, kernelH, kernelW } = layout;
@@ -86,10 +102,14 @@ export function convKernels(
     },
 
     conv2dGradWeight(dy, x, dWeight, layout) {
-      const gradWeight = suitsWinogradWeight(layout) ? winogradGradWeight : convGradWeight;
-      gradWeight(machine, { dy, x, dWeight }, layout);
+      gradWeightFor(layout)(machine, { dy, x, dWeight }, layout);
     },
   };
+}
+
+function gradWeightFor(layout: Conv2dLayout) {
+  if (suitsWinogradWeight(layout)) return winogradGradWeight;
+  return suitsDepthwise(layout) ? depthwiseGradWeight : convGradWeight;
 }
 
 interface Convolution extends Reading {
@@ -110,8 +130,10 @@ interface Convolution extends Reading {
 /** Computes the places of `out` that the axes name, as source * weight + bias. */
 function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): void {
   const { channels, outChannels, outChannelStride, vertical, horizontal } = conv;
-  const blocks = blocksOf(layout, conv);
-  const image = imageOf(conv, blocks.rows);
+  const columns = columnsWithin(scratchFloats, conv);
+  const part = { ...conv, horizontal: { ...horizontal, outSize: columns } };
+  const blocks = blocksOf(layout, part, Math.ceil(horizontal.outSize / columns));
+  const image = imageOf(part, blocks.rows);
   const resultFloats = roundUp(blocks.rows * image.pitch, 16);
   const taps = channels * vertical.taps.length * horizontal.taps.length;
   const packedBlocks = conv.groups * Math.ceil(outChannels / 4);
@@ -132,7 +154,8 @@ function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): vo
       ...[outChannels, vertical.outSize, horizontal.outSize, conv.outPlane],
       vertical.outFirst * conv.outW + horizontal.outFirst,
       ...[vertical.outStep * conv.outW, horizontal.outStep, taps, offsets],
-      ...[blocks.rows, blocks.rowBlocks, blocks.channels, blocks.channelBlocks],
+      ...[blocks.rows, blocks.rowBlocks, columns, blocks.columnBlocks],
+      ...[blocks.channels, blocks.channelBlocks],
       ...[blocks.units, blocks.unitsPerChunk, resultFloats],
     ];
     withJob(machine, words, (plan) => {
@@ -145,12 +168,15 @@ function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): vo
   });
 }
 
-/** How the work is cut: by image and group, by rows so that scratch stays small, by channels where that gives too few pieces. */
-function blocksOf(layout: Conv2dLayout, conv: Convolution) {
+/**
+ * How the work is cut: by image and group, by rows, and by columns where rows are very long, so that scratch stays small; by
+ * channels where that gives too few pieces.
+ */
+function blocksOf(layout: Conv2dLayout, conv: Convolution, columnBlocks: number) {
   const { outSize } = conv.vertical;
   const rowBlocks = Math.ceil(outSize / rowsWithin(scratchFloats, conv));
   const rows = Math.ceil(outSize / rowBlocks);
-  const images = layout.N * conv.groups * rowBlocks;
+  const images = layout.N * conv.groups * rowBlocks * columnBlocks;
   const wanted = Math.ceil(enoughChunks / Math.max(images, 1));
   const channels = roundUp(Math.ceil(conv.outChannels / wanted), 16);
   const channelBlocks = Math.ceil(conv.outChannels / channels);
@@ -161,7 +187,7 @@ function blocksOf(layout: Conv2dLayout, conv: Convolution) {
     1,
     Math.min(Math.floor(chunkWork / work), Math.floor(units / enoughChunks)),
   );
-  return { rows, rowBlocks, channels, channelBlocks, units, unitsPerChunk };
+  return { rows, rowBlocks, columnBlocks, channels, channelBlocks, units, unitsPerChunk };
 }
 
 /** Where the weight of each tap lies, from the first weight of its group and output channel; in the order of `tapOffsets`. */

@@ -8,7 +8,7 @@ import { castInto } from "./movement.ts";
 
 type ElementwiseKernels = Pick<
   Backend,
-  "unary" | "unaryGrad" | "binary" | "compare" | "addInto" | "dropout"
+  "unary" | "unaryGrad" | "binary" | "compare" | "select" | "addInto" | "dropout"
 >;
 
 export function elementwiseKernels(machine: Machine): ElementwiseKernels {
@@ -35,6 +35,13 @@ export function elementwiseKernels(machine: Machine): ElementwiseKernels {
       withWords(machine, op, [a, b], ([left, right]) => {
         compare(machine, op, [left, right, out], layout);
       });
+    },
+    select(condition, a, b, out) {
+      if (out.dtype === "float64") requireFloat("select", out);
+      const kernel = bytesPerElement(out.dtype) === 1 ? "selectBytes" : "selectWords";
+      const { chunks, perChunk } = cutEvenly(out.length);
+      const words = [...[condition, a, b, out].map(addressOf), out.length, perChunk];
+      withJob(machine, words, (job) => machine.run(kernel, chunks, [job]));
     },
     addInto(x, sum) {
       withWords(machine, "addInto", [x, sum], ([from, total]) => {

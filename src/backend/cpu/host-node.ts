@@ -8,6 +8,7 @@ export function nodeHost(): Host | null {
   if (!workers || !os) return null;
   return {
     cores: () => Math.max(1, Math.min(os.availableParallelism(), Math.ceil(grantedCores()))),
+    startsAtOnce: true,
     environment: (name) => process.env[name],
     enableRelaxedSimd,
     spawn(source, data, onEnd) {

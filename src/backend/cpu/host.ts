@@ -4,6 +4,8 @@ import type { layout } from "./control-block.ts";
 export interface Host {
   /** Cores this process may use. */
   cores(): number;
+  /** False where a worker only starts while the program awaits: a page's, whose start takes turns of the event loop. */
+  readonly startsAtOnce: boolean;
   /** An environment variable; undefined where there are none. */
   environment(name: string): string | undefined;
   /** Tries to switch relaxed SIMD on in the engine; returns why that may not be tried, or null. */

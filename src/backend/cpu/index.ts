@@ -53,7 +53,11 @@ function memoryKernels(machine: Machine): MemoryKernels {
     alloc: (bytes) => memory.alloc(bytes),
     free: (handle) => memory.free(handle),
     write: (out, source) => view(out).set(source),
-    read: async (x) => readSync(x),
+    read: async (x) => {
+      const values = readSync(x);
+      await machine.settle();
+      return values;
+    },
     readSync,
     memory: () => ({
       liveBytes: memory.liveBytes - machine.ownBytes,

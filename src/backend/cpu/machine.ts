@@ -36,6 +36,8 @@ export interface Machine {
   scratch(bytesPerThread: number): number;
   /** Device memory for the length of the call. */
   temporary<T>(bytes: number, use: (address: number) => T): T;
+  /** Resolves when the threads that the last operations asked for are there or known not to come; at once in Node. */
+  settle(): Promise<void>;
   /** Ends the workers. The next operation of several chunks runs alone. */
   close(): void;
 }
@@ -100,9 +102,10 @@ class WasmMachine implements Machine {
   }
 
   get notes(): readonly string[] {
-    const { trouble, size } = this.#pool;
+    const { trouble, size, missing } = this.#pool;
     const threads = trouble === null ? this.#threadsNote : `threads: ${size}, because ${trouble}`;
-    return [this.#buildNote, threads];
+    const late = `, of which ${missing} will start when the program awaits a result`;
+    return [this.#buildNote, missing === 0 ? threads : threads + late];
   }
 
   get ownBytes(): number {
@@ -144,6 +147,10 @@ class WasmMachine implements Machine {
   setThreads({ threads, note }: NumberOfThreads): void {
     this.#threadsNote = note;
     this.#pool.resize(threads);
+  }
+
+  settle(): Promise<void> {
+    return this.#pool.settle();
   }
 
   close(): void {

@@ -11,6 +11,8 @@ const enoughUnits = 32;
 const fewestRows = 32;
 /** Products of K that repay adding up one more partial result. */
 const fewestDepth = 512;
+/** Multiply-adds that one chunk takes, where units are small: several us of work. */
+const chunkWork = 131072;
 
 /** Matrix products: both factors are packed into panels, which 4 x 8 elements of the product at a time are summed from. */
 export function matmulKernels(machine: Machine): Pick<Backend, "matmul"> {
@@ -28,18 +30,18 @@ interface Addresses {
 }
 
 function multiply(machine: Machine, layout: MatmulLayout, { a, b, out }: Addresses): void {
-  const { M, N, K } = layout;
+  const { batch, M, N, K, aStep, bStep } = layout;
   const cut = cutOf(layout);
-  const panels = Math.ceil(M / 4);
+  const panels = (aStep === 0 ? Math.min(batch, 1) : batch) * Math.ceil(M / 4);
   const packing = groupUnits(panels, 4 * K);
-  const partFloats = cut.splits > 1 ? cut.splits * M * N : 0;
+  const partFloats = cut.splits > 1 ? cut.splits * batch * M * N : 0;
   // The words of `MatmulPlan` in kernels/matmul.ts.
   const words = [
-    ...[M, N, K],
-    ...(layout.transposeA ? [1, M] : [K, 1]),
-    ...(layout.transposeB ? [1, K] : [N, 1]),
-    ...[cut.rows, cut.rowBlocks, cut.columns, cut.columnBlocks],
-    ...[cut.splitDepth, mostDepth, packing.perChunk],
+    ...[batch, M, N, K],
+    ...[aStep, ...(layout.transposeA ? [1, M] : [K, 1])],
+    ...[bStep, ...(layout.transposeB ? [1, K] : [N, 1])],
+    ...[cut.rows, cut.rowBlocks, cut.columns, cut.columnBlocks, cut.splits, cut.splitDepth],
+    ...[mostDepth, panels, packing.perChunk, cut.units, cut.unitsPerChunk],
   ];
   withJob(machine, words, (plan) => {
     machine.temporary((panels * 4 * K + partFloats) * 4, (packed) => {
@@ -48,26 +50,33 @@ function multiply(machine: Machine, layout: MatmulLayout, { a, b, out }: Address
       const scratchBytes = mostDepth * cut.columns * 4;
       const scratch = machine.scratch(scratchBytes);
       const target = cut.splits > 1 ? parts : out;
-      const units = cut.splits * cut.rowBlocks * cut.columnBlocks;
-      machine.run("matmul", units, [plan, packed, b, target, scratch, scratchBytes]);
+      machine.run("matmul", cut.chunks, [plan, packed, b, target, scratch, scratchBytes]);
       if (cut.splits === 1) return;
-      const sums = cutEvenly(M * N);
-      machine.run("matmulSumSplits", sums.chunks, [parts, cut.splits, M * N, out, sums.perChunk]);
+      const count = batch * M * N;
+      const sums = cutEvenly(count);
+      machine.run("matmulSumSplits", sums.chunks, [parts, cut.splits, count, out, sums.perChunk]);
     });
   });
 }
 
-/** How the work is cut, by sizes alone: by columns, then by rows, and along the sum where that leaves too few units. */
-function cutOf({ M, N, K }: MatmulLayout) {
+/** How the work is cut, by sizes alone: by products and columns, then by rows, and along the sum where that leaves too few units. */
+function cutOf({ batch, M, N, K }: MatmulLayout) {
   const columnBlocks = Math.ceil(N / mostColumns);
   const columns = Math.ceil(N / Math.max(columnBlocks, 1) / 8) * 8;
-  const rowsWanted = Math.ceil((M * columnBlocks) / enoughUnits);
+  const rowsWanted = Math.ceil((M * columnBlocks * batch) / enoughUnits);
   const rows = Math.ceil(Math.max(rowsWanted, fewestRows) / 4) * 4;
   const rowBlocks = Math.ceil(M / rows);
-  const splitsWanted = Math.min(enoughUnits / (rowBlocks * columnBlocks), K / fewestDepth);
+  const blocks = batch * rowBlocks * columnBlocks;
+  const splitsWanted = Math.min(enoughUnits / blocks, K / fewestDepth);
   // Whole depth blocks, because a is packed by these.
   const depthBlocks = Math.max(1, Math.ceil(K / mostDepth));
   const splitBlocks = Math.ceil(depthBlocks / Math.max(1, Math.floor(splitsWanted)));
   const splits = Math.ceil(depthBlocks / splitBlocks);
-  return { columns, columnBlocks, rows, rowBlocks, splitDepth: splitBlocks * mostDepth, splits };
+  const units = blocks * splits;
+  const unitWork = Math.min(rows, M) * columns * Math.min(splitBlocks * mostDepth, K);
+  const unitsPerChunk = Math.max(1, Math.floor(chunkWork / Math.max(1, unitWork)));
+  return {
+    ...{ columns, columnBlocks, rows, rowBlocks, splits, splitDepth: splitBlocks * mostDepth },
+    ...{ units, unitsPerChunk, chunks: Math.ceil(units / unitsPerChunk) },
+  };
 }

@@ -1,4 +1,4 @@
-/** Moving elements: fill, copy, cast, strided copy. */
+/** Moving elements: fill, copy, cast, strided copy and write. */
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { Backend, Operand, StridedLayout } from "../backend.ts";
 import { cutEvenly, floatBits, groupUnits, withJob } from "./job.ts";
@@ -46,12 +46,14 @@ const casts: Readonly<Record<TypeName, Readonly<Partial<Record<TypeName | "Bool"
 
 export function movementKernels(
   machine: Machine,
-): Pick<Backend, "fill" | "copy" | "cast" | "stridedCopy"> {
+): Pick<Backend, "fill" | "copy" | "cast" | "stridedCopy" | "stridedWrite"> {
   return {
     fill: (out, value) => fill(machine, out, value),
     copy: (x, out) => copy(machine, x, out),
     cast: (x, out) => castInto(machine, x, out),
     stridedCopy: (x, out, layout) => stridedCopy(machine, x, out, layout),
+    stridedWrite: (x, out, layout, accumulate) =>
+      accumulate ? stridedAdd(machine, x, out, layout) : stridedWrite(machine, x, out, layout),
   };
 }
 
@@ -95,47 +97,73 @@ export function castInto(machine: Machine, x: Operand, out: Operand): void {
   withJob(machine, words, (job) => machine.run(kernel, chunks, [job]));
 }
 
-/** An axis of the copy: how many, and how far apart in x and in out. */
+/** An axis of the dense side, with its strides in the strided side and in the dense one. */
 interface Axis {
   readonly size: number;
-  readonly xStride: number;
-  readonly outStride: number;
+  readonly stride: number;
+  readonly dense: number;
 }
 
-const unit: Axis = { size: 1, xStride: 0, outStride: 0 };
+const unit: Axis = { size: 1, stride: 0, dense: 0 };
 
 function stridedCopy(machine: Machine, x: Operand, out: Operand, layout: StridedLayout): void {
   const axes = axesOf(layout);
   const inner = axes.pop() ?? unit;
-  const contiguous = axes.findIndex(({ xStride, size }) => xStride === 1 && size >= 8);
-  if (bytesPerElement(x.dtype) === 4 && inner.size >= 8 && inner.xStride > 1 && contiguous >= 0) {
+  const contiguous = axes.findIndex(isRun);
+  if (bytesPerElement(x.dtype) === 4 && inner.size >= 8 && inner.stride > 1 && contiguous >= 0) {
     const [middle] = axes.splice(contiguous, 1);
     transpose(machine, x, out, { axes, middle, inner });
     return;
   }
-  const middle = axes.pop() ?? unit;
-  const { chunks, perChunk } = cutEvenly(out.length);
-  const words = jobOf(x, out, { axes, middle, inner }, [out.length, perChunk]);
-  withJob(machine, words, (job) => machine.run(copyKernelOf(x.dtype), chunks, [job]));
+  walkRows(machine, `stridedCopy${widthOf(x.dtype)}`, { x, out, length: out.length, layout });
 }
 
-function copyKernelOf(dtype: DType) {
+function stridedWrite(machine: Machine, x: Operand, out: Operand, layout: StridedLayout): void {
+  const axes = axesOf(layout);
+  const middle = axes.pop() ?? unit;
+  const contiguous = axes.findIndex(isRun);
+  if (bytesPerElement(x.dtype) === 4 && middle.size >= 8 && middle.stride > 1 && contiguous >= 0) {
+    const [inner] = axes.splice(contiguous, 1);
+    const turned = { axes: axes.map(turn), middle: turn(middle), inner: turn(inner) };
+    transpose(machine, x, out, turned);
+    return;
+  }
+  walkRows(machine, `stridedWrite${widthOf(x.dtype)}`, { x, out, length: x.length, layout });
+}
+
+function stridedAdd(machine: Machine, x: Operand, out: Operand, layout: StridedLayout): void {
+  const kernel = x.dtype === "float32" ? "stridedAddFloats" : "stridedAddInts";
+  walkRows(machine, kernel, { x, out, length: x.length, layout });
+}
+
+/** As kernels that move bytes whatever they mean call it. */
+function widthOf(dtype: DType) {
   switch (bytesPerElement(dtype)) {
     case 1:
-      return "stridedCopyBytes";
+      return "Bytes";
     case 4:
-      return "stridedCopyWords";
+      return "Words";
     default:
-      return "stridedCopyDoubles";
+      return "Doubles";
   }
+}
+
+/** An axis that repays being walked along, because its elements are neighbours in the strided side. */
+function isRun({ stride, size }: Axis): boolean {
+  return stride === 1 && size >= 8;
+}
+
+/** The same axis with the sides swapped. */
+function turn({ size, stride, dense }: Axis): Axis {
+  return { size, stride: dense, dense: stride };
 }
 
 function axesOf({ shape, strides }: StridedLayout): Axis[] {
   const axes: Axis[] = [];
-  let outStride = 1;
+  let dense = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
-    axes.unshift({ size: shape[axis], xStride: strides[axis], outStride });
-    outStride *= shape[axis];
+    axes.unshift({ size: shape[axis], stride: strides[axis], dense });
+    dense *= shape[axis];
   }
   return axes;
 }
@@ -146,18 +174,39 @@ interface Axes {
   readonly inner: Axis;
 }
 
+interface Walk {
+  readonly x: Operand;
+  readonly out: Operand;
+  /** Elements of the dense side. */
+  readonly length: number;
+  readonly layout: StridedLayout;
+}
+
+/** Goes through the dense side in order, a row at a time. */
+function walkRows(machine: Machine, kernel: KernelName, { x, out, length, layout }: Walk): void {
+  const axes = axesOf(layout);
+  const inner = axes.pop() ?? unit;
+  const middle = axes.pop() ?? unit;
+  const { chunks, perChunk } = cutEvenly(length);
+  const words = jobOf(x, out, { axes, middle, inner }, [length, perChunk]);
+  withJob(machine, words, (job) => machine.run(kernel, chunks, [job]));
+}
+
 /** The words of `Strided` in kernels/movement.ts. */
 function jobOf(x: Operand, out: Operand, parts: Axes, count: readonly number[]): number[] {
   const { axes, middle, inner } = parts;
   return [
     ...[addressOf(x), addressOf(out), ...count],
-    ...[inner.size, inner.xStride, middle.size, middle.xStride, middle.outStride],
+    ...[inner.size, inner.stride, middle.size, middle.stride, middle.dense],
     axes.length,
-    ...[...axes].reverse().flatMap(({ size, xStride, outStride }) => [size, xStride, outStride]),
+    ...[...axes].reverse().flatMap(({ size, stride, dense }) => [size, stride, dense]),
   ];
 }
 
-/** Reading along the axis on which x is contiguous, tile by tile: about three times as fast as element by element. */
+/**
+ * Reading along the axis on which x is contiguous, `middle`, and writing along the one on which out is, `inner`, tile by tile:
+ * about three times as fast as element by element.
+ */
 function transpose(machine: Machine, x: Operand, out: Operand, parts: Axes): void {
   const { axes, middle, inner } = parts;
   const outer = axes.reduce((product, { size }) => product * size, 1);

@@ -6,7 +6,8 @@
  * so nobody ever waits for a worker that has not checked in.
  */
 import { ArgumentError, DeviceError } from "../../core/errors.ts";
-import { busyAt, layout, maxThreads, stateAt } from "./control-block.ts";
+import { Arrivals } from "./arrivals.ts";
+import { busyAt, layout, maxThreads, presentAt, stateAt } from "./control-block.ts";
 import type { Hiring, Host, HostWorker } from "./host.ts";
 import { type Kernel, kernelFailed, runAlone } from "./kernel.ts";
 import type { DeviceMemory } from "./memory.ts";
@@ -49,6 +50,7 @@ export class ThreadPool {
   /** Workers by seat, those released included until their end is heard of; seat 0 is the main thread's. */
   #workers = new Map<number, HostWorker>();
   #hired = new Set<number>();
+  readonly #arrivals = new Arrivals();
   #wanted = 1;
   /** False until workers have been hired for the present `#wanted`. */
   #isStaffed = true;
@@ -77,6 +79,16 @@ export class ThreadPool {
   /** Why there are fewer threads than were asked for, or null. */
   get trouble(): string | null {
     return this.#trouble;
+  }
+
+  /** Workers that were hired and have not started. */
+  get missing(): number {
+    return this.#arrivals.size;
+  }
+
+  /** Resolves when the workers hired are there or known not to come, after a second at most; at once in Node. */
+  settle(): Promise<void> {
+    return this.#arrivals.settle((seat) => Atomics.load(this.#words, presentAt(seat)) === 1);
   }
 
   /** Surplus workers are released at once; missing ones are hired by the next job. Forgets past trouble. */
@@ -200,6 +212,7 @@ export class ThreadPool {
     if (surplus.length === 0) return;
     for (const seat of surplus) {
       this.#hired.delete(seat);
+      this.#arrivals.drop(seat);
       Atomics.store(this.#words, stateAt(seat), layout.released);
     }
     this.#wake();
@@ -216,6 +229,7 @@ export class ThreadPool {
     for (const worker of this.#workers.values()) worker.terminate();
     this.#workers.clear();
     this.#hired.clear();
+    this.#arrivals.clear();
     this.#block = 0;
     this.resize(answering.length + 1);
     this.#trouble = "a worker stopped answering in the middle of an operation";
@@ -228,7 +242,8 @@ export class ThreadPool {
     if (!this.#hired.delete(seat)) return;
     Atomics.store(this.#words, stateAt(seat), layout.vacant);
     Atomics.store(this.#words, busyAt(seat), 0);
-    this.#trouble = `a worker ended by itself (${error ?? "terminated"})`;
+    const event = this.#arrivals.drop(seat) ? "did not start" : "ended by itself";
+    this.#trouble = `a worker ${event} (${error ?? "terminated"})`;
   }
 
   #createBlock(): void {
@@ -247,12 +262,14 @@ export class ThreadPool {
       return true;
     }
     const { host, workerSource } = this.#options;
+    Atomics.store(this.#words, presentAt(seat), 0);
     Atomics.store(this.#words, stateAt(seat), hired);
     try {
       const onEnd = (error: string | null): void => this.#ended(seat, worker, error);
       const worker = host.spawn(workerSource, this.#hiring(seat), onEnd);
       this.#workers.set(seat, worker);
       this.#hired.add(seat);
+      if (!host.startsAtOnce) this.#arrivals.expect(seat);
       return true;
     } catch (error) {
       this.#trouble = `workers can't be started here (${String(error)})`;
@@ -262,15 +279,8 @@ export class ThreadPool {
 
   #hiring(seat: number): Hiring {
     const { module, names, memory } = this.#options;
-    return {
-      module,
-      memory: memory.wasm,
-      names,
-      block: this.#block,
-      layout,
-      seat,
-      spinMs: workerSpinMs,
-    };
+    const orders = { module, memory: memory.wasm, names, block: this.#block };
+    return { ...orders, layout, seat, spinMs: workerSpinMs };
   }
 }
 

@@ -16,6 +16,7 @@ function serve({ module, memory, names, block, layout, seat, spinMs }) {
   const doubles = new Float64Array(memory.buffer, block, layout.words / 2);
   const state = layout.seats + seat * layout.seatWords;
   const busy = state + 1;
+  const present = state + 2;
   let seen = 0;
 
   /** Spins, then sleeps, until there is a job newer than the last one seen. */
@@ -61,6 +62,7 @@ function serve({ module, memory, names, block, layout, seat, spinMs }) {
     words[layout.messageLength] = text.length;
   }
 
+  Atomics.store(words, present, 1);
   for (;;) {
     awaitJob();
     seen = Atomics.load(words, layout.generation);

@@ -1,11 +1,12 @@
 import { hashUniform } from "../../core/random.ts";
-import type { Backend, BinaryOp, CompareOp, UnaryGradOp, UnaryOp } from "../backend.ts";
+import type { Backend, BinaryOp, CompareOp, UnaryOp } from "../backend.ts";
+import { activationGradients, activations } from "./activation.ts";
 import type { View } from "./memory.ts";
 import { source } from "./movement.ts";
 
 type ElementwiseKernels = Pick<
   Backend,
-  "unary" | "unaryGrad" | "binary" | "compare" | "addInto" | "dropout"
+  "unary" | "unaryGrad" | "binary" | "compare" | "select" | "addInto" | "dropout"
 >;
 
 const unaryFormulas: Readonly<Record<UnaryOp, (x: number, alpha: number) => number>> = {
@@ -14,20 +15,7 @@ const unaryFormulas: Readonly<Record<UnaryOp, (x: number, alpha: number) => numb
   exp: Math.exp,
   log: Math.log,
   sqrt: Math.sqrt,
-  relu: (x) => Math.max(x, 0),
-  leakyRelu: (x, alpha) => (x > 0 ? x : alpha * x),
-  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
-  tanh: Math.tanh,
-};
-
-/** dx from dy and the saved tensor: the output y, for leakyRelu the input x. */
-const gradFormulas: Readonly<
-  Record<UnaryGradOp, (dy: number, saved: number, alpha: number) => number>
-> = {
-  relu: (dy, y) => (y > 0 ? dy : 0),
-  leakyRelu: (dy, x, alpha) => (x > 0 ? dy : alpha * dy),
-  sigmoid: (dy, y) => dy * y * (1 - y),
-  tanh: (dy, y) => dy * (1 - y * y),
+  ...activations,
 };
 
 const binaryFormulas: Readonly<Record<BinaryOp, (a: number, b: number) => number>> = {
@@ -63,7 +51,12 @@ export function elementwiseKernels(view: View): ElementwiseKernels {
       for (let i = 0; i < outs.length; i++) outs[i] = formula(xs[i], alpha);
     },
     unaryGrad(op, dy, saved, dx, alpha) {
-      const [dys, saveds, dxs, formula] = [view(dy), view(saved), view(dx), gradFormulas[op]];
+      const [dys, saveds, dxs, formula] = [
+        view(dy),
+        view(saved),
+        view(dx),
+        activationGradients[op],
+      ];
       for (let i = 0; i < dxs.length; i++) dxs[i] = formula(dys[i], saveds[i], alpha);
     },
     binary(op, a, b, out, { shape, aStrides, bStrides }) {
@@ -82,6 +75,10 @@ export function elementwiseKernels(view: View): ElementwiseKernels {
           holds(lefts[source(i, shape, aStrides)], rights[source(i, shape, bStrides)]),
         );
       }
+    },
+    select(condition, a, b, out) {
+      const [conditions, lefts, rights, outs] = [view(condition), view(a), view(b), view(out)];
+      for (let i = 0; i < outs.length; i++) outs[i] = conditions[i] !== 0 ? lefts[i] : rights[i];
     },
     addInto(x, sum) {
       const [xs, sums] = [view(x), view(sum)];

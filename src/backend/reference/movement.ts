@@ -4,7 +4,7 @@ import type { View } from "./memory.ts";
 /** Moving elements: to their place, and to another type. Storing in a typed array does the rounding and the wrapping. */
 export function movementKernels(
   view: View,
-): Pick<Backend, "fill" | "copy" | "cast" | "stridedCopy"> {
+): Pick<Backend, "fill" | "copy" | "cast" | "stridedCopy" | "stridedWrite"> {
   return {
     fill(out, value) {
       view(out).fill(out.dtype === "bool" ? Number(value !== 0) : value);
@@ -21,10 +21,17 @@ export function movementKernels(
       const [xs, outs] = [view(x), view(out)];
       for (let i = 0; i < outs.length; i++) outs[i] = xs[source(i, shape, strides)];
     },
+    stridedWrite(x, out, { shape, strides }, accumulate) {
+      const [xs, outs] = [view(x), view(out)];
+      for (let i = 0; i < xs.length; i++) {
+        const at = source(i, shape, strides);
+        outs[at] = accumulate ? outs[at] + xs[i] : xs[i];
+      }
+    },
   };
 }
 
-/** Where output element `flat` of a strided layout comes from: its coordinates, last axis fastest, times the strides. */
+/** Where element `flat` of the dense side lies in the strided side: its coordinates, last axis fastest, times the strides. */
 export function source(flat: number, shape: readonly number[], strides: readonly number[]): number {
   let position = 0;
   let rest = flat;

@@ -1,81 +1,105 @@
-import type { Backend, Pool2dLayout } from "../backend.ts";
+import type { AvgPoolLayout, Backend, PoolAxis, PoolLayout } from "../backend.ts";
 import type { View } from "./memory.ts";
 
-type PoolKernels = Pick<Backend, "maxPool2d" | "maxPool2dGrad" | "avgPool2d" | "avgPool2dGrad">;
+type PoolKernels = Pick<Backend, "maxPool" | "maxPoolGrad" | "avgPool" | "avgPoolGrad">;
 
 /** Pooling: each element of y comes from one window of x. */
 export function poolKernels(view: View): PoolKernels {
   return {
-    maxPool2d(x, y, indices, layout) {
+    maxPool(x, y, indices, layout) {
       const [xs, ys, positions] = [view(x), view(y), view(indices)];
-      for (const { plane, yi, window } of windows(layout)) {
-        let best = window[0];
-        for (const i of window) if (isGreater(xs[plane + i], xs[plane + best])) best = i;
-        ys[yi] = xs[plane + best];
+      for (const { plane, yi, inside } of windows(layout)) {
+        let [best = -1] = inside;
+        for (const i of inside) if (isGreater(xs[plane + i], xs[plane + best])) best = i;
+        ys[yi] = best < 0 ? -Infinity : xs[plane + best];
         positions[yi] = best;
       }
     },
-    maxPool2dGrad(dy, indices, dx, layout) {
+    maxPoolGrad(dy, indices, dx, layout) {
       const [dys, positions, sums] = [view(dy), view(indices), new Float64Array(dx.length)];
-      for (const { plane, yi } of windows(layout)) sums[plane + positions[yi]] += dys[yi];
+      for (const { plane, yi } of windows(layout)) {
+        if (positions[yi] >= 0) sums[plane + positions[yi]] += dys[yi];
+      }
       view(dx).set(sums);
     },
-    avgPool2d(x, y, layout) {
-      const [xs, ys, area] = [view(x), view(y), layout.kernelH * layout.kernelW];
-      for (const { plane, yi, window } of windows(layout)) {
+    avgPool(x, y, layout) {
+      const [xs, ys] = [view(x), view(y)];
+      for (const { plane, yi, inside, padded } of windows(layout)) {
         let sum = 0;
-        for (const i of window) sum += xs[plane + i];
-        ys[yi] = sum / area;
+        for (const i of inside) sum += xs[plane + i];
+        ys[yi] = sum / divisorOf(layout, inside.length, padded);
       }
     },
-    avgPool2dGrad(dy, dx, layout) {
-      const [dys, sums, area] = [
-        view(dy),
-        new Float64Array(dx.length),
-        layout.kernelH * layout.kernelW,
-      ];
-      for (const { plane, yi, window } of windows(layout)) {
-        for (const i of window) sums[plane + i] += dys[yi] / area;
+    avgPoolGrad(dy, dx, layout) {
+      const [dys, sums] = [view(dy), new Float64Array(dx.length)];
+      for (const { plane, yi, inside, padded } of windows(layout)) {
+        const share = dys[yi] / divisorOf(layout, inside.length, padded);
+        for (const i of inside) sums[plane + i] += share;
       }
       view(dx).set(sums);
     },
   };
 }
 
+function divisorOf({ divisor }: AvgPoolLayout, inside: number, padded: number): number {
+  if (divisor === "padded") return padded;
+  return divisor === "inside" ? inside : divisor;
+}
+
 interface Window {
   /** Where the plane starts in x. */
   readonly plane: number;
   readonly yi: number;
-  /** Positions h * W + w inside the plane, padding left out, in reading order. */
-  readonly window: readonly number[];
+  /** Positions (d * H + h) * W + w inside the plane, padding left out, in reading order. */
+  readonly inside: readonly number[];
+  /** Positions inside the padded plane. */
+  readonly padded: number;
 }
 
 /** One window per element of y. */
-function* windows(layout: Pool2dLayout): Generator<Window> {
-  const { planes, H, W, outH, outW } = layout;
+function* windows({ planes, axes, isAdaptive }: PoolLayout): Generator<Window> {
+  const [D, H, W] = axes;
+  const [depths, heights, widths] = axes.map((axis) => spans(axis, isAdaptive));
   let yi = 0;
-  for (let plane = 0; plane < planes; plane++) {
-    for (let p = 0; p < outH; p++) {
-      for (let q = 0; q < outW; q++) {
-        const window = [];
-        for (const h of covered(p * layout.strideH - layout.paddingH, layout.kernelH, H)) {
-          for (const w of covered(q * layout.strideW - layout.paddingW, layout.kernelW, W)) {
-            window.push(h * W + w);
-          }
+  for (let n = 0; n < planes; n++) {
+    const plane = n * D.size * H.size * W.size;
+    for (const depth of depths) {
+      for (const height of heights) {
+        for (const width of widths) {
+          const rows = depth.inside.flatMap((d) => height.inside.map((h) => d * H.size + h));
+          const inside = rows.flatMap((row) => width.inside.map((w) => row * W.size + w));
+          const padded = depth.padded * height.padded * width.padded;
+          yield { plane, yi, inside, padded };
+          yi += 1;
         }
-        yield { plane: plane * H * W, yi, window };
-        yi += 1;
       }
     }
   }
 }
 
-/** The positions start, start + 1, ... start + size - 1 that lie in [0, limit). */
-function* covered(start: number, size: number, limit: number): Generator<number> {
-  for (let at = Math.max(start, 0); at < Math.min(start + size, limit); at++) yield at;
+interface Span {
+  readonly inside: readonly number[];
+  readonly padded: number;
 }
 
-/** `a > b` with NaN above every number, and no NaN above another: the first of equals stays. */
+/** The windows along one axis. */
+function spans({ size, out, ...axis }: PoolAxis, isAdaptive: boolean): Span[] {
+  const { kernel, stride, padding, dilation } = axis;
+  return Array.from({ length: out }, (_, i) => {
+    if (isAdaptive) {
+      const first = Math.floor((i * size) / out);
+      const length = Math.ceil(((i + 1) * size) / out) - first;
+      return { inside: Array.from({ length }, (_, k) => first + k), padded: length };
+    }
+    const taps = Array.from({ length: kernel }, (_, k) => i * stride - padding + k * dilation);
+    return {
+      inside: taps.filter((at) => at >= 0 && at < size),
+      padded: taps.filter((at) => at < size + padding).length,
+    };
+  });
+}
+
+/** `a > b`, and NaN above all that stands before it. */
 function isGreater(a: number, b: number): boolean {
-  return a > b || (Number.isNaN(a) && !Number.isNaN(b));
+  return a > b || Number.isNaN(a);
 }

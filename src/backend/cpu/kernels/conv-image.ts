@@ -33,13 +33,14 @@ export class ImagePlan {
   imageFloats: i32;
 }
 
-/** Fills `image` with what the outputs from row `firstRow` on meet of the channels at `x`, with zeros for padding. */
+/** Fills `image` with what the outputs from a row and column on meet of the channels at `x`, with zeros for padding. */
 export function copyImage(
   plan: ImagePlan,
   x: usize,
   image: usize,
   channels: i32,
   firstRow: i32,
+  firstColumn: i32,
 ): void {
   memory.fill(image, 0, bytes(plan.imageFloats));
   for (let c = 0; c < channels; c++) {
@@ -47,7 +48,9 @@ export function copyImage(
       const residue = (a * plan.dilationH) % plan.strideH;
       const shiftH = firstRow * plan.strideH + residue - plan.paddingH;
       for (let b = 0; b < plan.phasesW; b++) {
-        copyPhase(plan, x, image, shiftH, ((b * plan.dilationW) % plan.strideW) - plan.paddingW);
+        const residueW = (b * plan.dilationW) % plan.strideW;
+        const shiftW = firstColumn * plan.strideW + residueW - plan.paddingW;
+        copyPhase(plan, x, image, shiftH, shiftW);
         image += bytes(plan.planeRows * plan.pitch);
       }
     }

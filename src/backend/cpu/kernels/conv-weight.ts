@@ -23,6 +23,7 @@ class WeightPlan extends ImagePlan {
   offsets: usize;
   /** Taken into scratch at a time. */
   rowsPerPass: i32;
+  columnsPerPass: i32;
   imagesPerPass: i32;
   imagesPerPart: i32;
   inBlocks: i32;
@@ -80,14 +81,18 @@ function sumUnit(
   const ins = min(plan.channels, plan.inChannels - firstIn);
   for (let n = firstImage; n < end; n += plan.imagesPerPass) {
     const count = min(plan.imagesPerPass, end - n);
-    for (let row = 0; row < plan.outRows; row += plan.rowsPerPass) {
+    const columnPasses = (plan.outColumns + plan.columnsPerPass - 1) / plan.columnsPerPass;
+    const rowPasses = (plan.outRows + plan.rowsPerPass - 1) / plan.rowsPerPass;
+    for (let pass = 0; pass < rowPasses * columnPasses; pass++) {
+      const row = (pass / columnPasses) * plan.rowsPerPass;
+      const column = (pass % columnPasses) * plan.columnsPerPass;
       for (let i = 0; i < count; i++) {
         const imageAndGroup = (n + i) * plan.groups + (partAndGroup % plan.groups);
         const channel = imageAndGroup * plan.inChannels + firstIn;
         const image = images + bytes(i * plan.imageFloats);
-        copyImage(plan, x + bytes(channel * plan.H * plan.W), image, ins, row);
+        copyImage(plan, x + bytes(channel * plan.H * plan.W), image, ins, row, column);
         const gradient = gradients + bytes(i * plan.outPerBlock * plan.outPlane);
-        copyGradient(plan, dy, gradient, imageAndGroup, firstOut, row);
+        copyGradient(plan, dy, gradient, imageAndGroup, firstOut, row, column);
       }
       sumPass(plan, gradients, images, slice, count);
     }
@@ -102,16 +107,18 @@ function copyGradient(
   imageAndGroup: i32,
   firstOut: i32,
   firstRow: i32,
+  firstColumn: i32,
 ): void {
   memory.fill(gradient, 0, bytes(plan.outPerBlock * plan.outPlane));
   const rows = min(plan.rowsPerPass, plan.outRows - firstRow);
+  const columns = min(plan.columnsPerPass, plan.outColumns - firstColumn);
   const end = min(firstOut + plan.outPerBlock, plan.outChannels);
   for (let k = firstOut; k < end; k++, gradient += bytes(plan.outPlane)) {
     const channel = imageAndGroup * plan.outChannels + k;
-    let from = dy + bytes((channel * plan.outRows + firstRow) * plan.outColumns);
+    let from = dy + bytes((channel * plan.outRows + firstRow) * plan.outColumns + firstColumn);
     let to = gradient;
     for (let row = 0; row < rows; row++) {
-      copyEvery(from, 1, to, plan.outColumns);
+      copyEvery(from, 1, to, columns);
       from += bytes(plan.outColumns);
       to += bytes(plan.pitch);
     }

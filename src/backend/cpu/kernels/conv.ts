@@ -16,9 +16,11 @@ class ConvPlan extends ImagePlan {
   taps: i32;
   /** (taps) bytes from an output pixel to what the tap meets. */
   offsets: usize;
-  /** A unit of work is one image, group, block of output rows and block of output channels (a multiple of 4). */
+  /** A unit of work is one image, group, block of output rows, of columns, and of output channels (a multiple of 4). */
   rowsPerBlock: i32;
   rowBlocks: i32;
+  columnsPerBlock: i32;
+  columnBlocks: i32;
   channelsPerBlock: i32;
   channelBlocks: i32;
   units: i32;
@@ -58,11 +60,14 @@ function convolveUnit(
   unit: i32,
 ): void {
   const firstChannel = (unit % plan.channelBlocks) * plan.channelsPerBlock;
-  const firstRow = ((unit / plan.channelBlocks) % plan.rowBlocks) * plan.rowsPerBlock;
-  const imageAndGroup = unit / (plan.channelBlocks * plan.rowBlocks);
+  const place = unit / plan.channelBlocks;
+  const firstColumn = (place % plan.columnBlocks) * plan.columnsPerBlock;
+  const firstRow = ((place / plan.columnBlocks) % plan.rowBlocks) * plan.rowsPerBlock;
+  const imageAndGroup = place / (plan.columnBlocks * plan.rowBlocks);
+  const columns = min(plan.columnsPerBlock, plan.outColumns - firstColumn);
   const rows = min(plan.rowsPerBlock, plan.outRows - firstRow);
   x += bytes(imageAndGroup * plan.channels * plan.H * plan.W);
-  copyImage(plan, x, image, plan.channels, firstRow);
+  copyImage(plan, x, image, plan.channels, firstRow, firstColumn);
 
   const results = image + bytes(plan.imageFloats);
   const blockFloats = (plan.taps + 1) << 2;
@@ -70,25 +75,25 @@ function convolveUnit(
   const firstBlock = (imageAndGroup % plan.groups) * packedBlocks + (firstChannel >> 2);
   weights += bytes(firstBlock * blockFloats);
   y += bytes((imageAndGroup * plan.outChannels + firstChannel) * plan.outPlane);
-  y += bytes(plan.outFirst + firstRow * plan.outStepH);
+  y += bytes(plan.outFirst + firstRow * plan.outStepH + firstColumn * plan.outStepW);
   const end = min(firstChannel + plan.channelsPerBlock, plan.outChannels);
   for (let k = firstChannel; k < end; k += 4, weights += bytes(blockFloats)) {
-    convolveTiles(plan, image, weights, results, rows);
+    convolveTiles(plan, image, weights, results, (rows - 1) * plan.pitch + columns);
     for (let i = 0; i < min(4, end - k); i++, y += bytes(plan.outPlane)) {
-      storeRows(plan, results + bytes(i * plan.resultFloats), y, rows);
+      storeRows(plan, results + bytes(i * plan.resultFloats), y, rows, columns);
     }
   }
 }
 
-/** Four output channels of a unit into `results`, or the only one. */
+/** So many pixels of four output channels of a unit into `results`, or of the only one. */
 function convolveTiles(
   plan: ConvPlan,
   image: usize,
   weights: usize,
   results: usize,
-  rows: i32,
+  pixels: i32,
 ): void {
-  const end = image + bytes((rows - 1) * plan.pitch + plan.outColumns);
+  const end = image + bytes(pixels);
   const next = bytes(plan.resultFloats);
   if (plan.outChannels === 1) {
     for (let p = image; p < end; p += 64, results += 64) {
@@ -102,10 +107,10 @@ function convolveTiles(
 }
 
 /** Copies the pixels that are wanted out of scratch rows of `pitch` floats. */
-function storeRows(plan: ConvPlan, results: usize, y: usize, rows: i32): void {
+function storeRows(plan: ConvPlan, results: usize, y: usize, rows: i32, columns: i32): void {
   for (let row = 0; row < rows; row++) {
-    if (plan.outStepW === 1) copyEvery(results, 1, y, plan.outColumns);
-    else spread(results, y, plan.outStepW, plan.outColumns);
+    if (plan.outStepW === 1) copyEvery(results, 1, y, columns);
+    else spread(results, y, plan.outStepW, columns);
     results += bytes(plan.pitch);
     y += bytes(plan.outStepH);
   }

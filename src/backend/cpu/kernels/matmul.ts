@@ -3,17 +3,21 @@ import { packPanel } from "./panels";
 import { loadPart, madd, storePart } from "./simd";
 
 /**
- * One product out = a * b, written by the host (../matmul.ts) as 32-bit words in the order of the fields. Strides are in floats:
- * a[m, k] is at m * aRow + k * aDepth and b[k, n] at k * bDepth + n * bColumn.
+ * A batch of products out[p] = a[p] * b[p], written by the host (../matmul.ts) as 32-bit words in the order of the fields. Strides are
+ * in floats: a[p, m, k] is at p * aStep + m * aRow + k * aDepth and b[p, k, n] at p * bStep + k * bDepth + n * bColumn.
  *
- * A unit of work is one split of K, one block of rows and one of columns; every split has an out (M, N) of its own.
+ * A unit of work is one split of K, one block of rows and one of columns of one product; every split has an out (batch, M, N) of
+ * its own.
  */
 class MatmulPlan {
+  batch: i32;
   M: i32;
   N: i32;
   K: i32;
+  aStep: i32;
   aRow: i32;
   aDepth: i32;
+  bStep: i32;
   bDepth: i32;
   bColumn: i32;
   /** A multiple of 4. */
@@ -22,15 +26,25 @@ class MatmulPlan {
   /** A multiple of 8. */
   columnsPerBlock: i32;
   columnBlocks: i32;
+  splits: i32;
   depthPerSplit: i32;
   /** Of b that is packed at a time. */
   depthPerBlock: i32;
+  /** Of all packed matrices together; one matrix serves the whole batch where aStep is 0. */
+  panels: i32;
   panelsPerChunk: i32;
+  units: i32;
+  unitsPerChunk: i32;
+}
+
+/** Floats that a packed matrix takes. */
+function packedFloats(product: MatmulPlan): i32 {
+  return ((product.M + 3) & ~3) * product.K;
 }
 
 /**
- * Packs a into panels of four rows, [depth block][panel][k][row], so that what a unit reads of a depth block is one run; rows
- * that complete the last panel are zero.
+ * Packs each matrix of a into panels of four rows, [depth block][panel][k][row], so that what a unit reads of a depth block is one
+ * run; rows that complete the last panel are zero.
  */
 export function matmulPackRows(
   plan: usize,
@@ -40,15 +54,36 @@ export function matmulPackRows(
   _thread: i32,
 ): void {
   const product = changetype<MatmulPlan>(plan);
-  const first = (chunk * product.panelsPerChunk) << 2;
-  const end = min(first + (product.panelsPerChunk << 2), product.M);
-  for (let m = first; m < end; m += 4) {
+  const perMatrix = (product.M + 3) >> 2;
+  let panel = chunk * product.panelsPerChunk;
+  const end = min(panel + product.panelsPerChunk, product.panels);
+  while (panel < end) {
+    const matrix = panel / perMatrix;
+    const inMatrix = panel - matrix * perMatrix;
+    const count = min(perMatrix - inMatrix, end - panel);
+    const from = a + bytes(matrix * product.aStep);
+    packRows(product, from, packed + bytes(matrix * packedFloats(product)), inMatrix, count);
+    panel += count;
+  }
+}
+
+/** `count` panels of one matrix. */
+function packRows(product: MatmulPlan, a: usize, packed: usize, panel: i32, count: i32): void {
+  const end = min((panel + count) << 2, product.M);
+  for (let m = panel << 2; m < end; m += 4) {
     const rows = min(4, product.M - m);
     for (let k = 0; k < product.K; k += product.depthPerBlock) {
       const depth = min(product.depthPerBlock, product.K - k);
       const from = a + bytes(m * product.aRow + k * product.aDepth);
-      const to = packedRow(product, packed, m, k, depth);
-      packPanel(from, product.aRow, product.aDepth, rows, depth, 4, to);
+      packPanel(
+        from,
+        product.aRow,
+        product.aDepth,
+        rows,
+        depth,
+        4,
+        packedRow(product, packed, m, k, depth),
+      );
     }
   }
 }
@@ -59,7 +94,7 @@ function packedRow(product: MatmulPlan, packed: usize, m: i32, k: i32, depth: i3
 }
 
 /**
- * out = a * b from packed a, one unit a chunk. b is packed into scratch block by block, in panels of eight columns.
+ * out = a * b from packed a. b is packed into scratch block by block, in panels of eight columns.
  *
  * Numerics: float32 sums over `depthPerBlock` products, added up in float32.
  */
@@ -75,20 +110,35 @@ export function matmul(
 ): void {
   const product = changetype<MatmulPlan>(plan);
   const panels = scratch + <usize>thread * <usize>scratchBytes;
-  const firstRow = (chunk % product.rowBlocks) * product.rowsPerBlock;
-  const firstColumn =
-    ((chunk / product.rowBlocks) % product.columnBlocks) * product.columnsPerBlock;
-  const split = chunk / (product.rowBlocks * product.columnBlocks);
+  let unit = chunk * product.unitsPerChunk;
+  const end = min(unit + product.unitsPerChunk, product.units);
+  for (; unit < end; unit++) multiplyUnit(product, unit, packedA, b, out, panels);
+}
+
+function multiplyUnit(
+  product: MatmulPlan,
+  unit: i32,
+  packedA: usize,
+  b: usize,
+  out: usize,
+  panels: usize,
+): void {
+  const firstRow = (unit % product.rowBlocks) * product.rowsPerBlock;
+  const firstColumn = ((unit / product.rowBlocks) % product.columnBlocks) * product.columnsPerBlock;
+  const rest = unit / (product.rowBlocks * product.columnBlocks);
+  const split = rest % product.splits;
+  const p = rest / product.splits;
   const firstDepth = split * product.depthPerSplit;
   const endDepth = min(firstDepth + product.depthPerSplit, product.K);
   const columns = min(product.columnsPerBlock, product.N - firstColumn);
-  out += bytes(split * product.M * product.N + firstColumn);
+  if (product.aStep !== 0) packedA += bytes(p * packedFloats(product));
+  b += bytes(p * product.bStep + firstColumn * product.bColumn);
+  out += bytes((split * product.batch + p) * product.M * product.N + firstColumn);
   let k = firstDepth;
   // At least once, so that a sum over nothing is stored as 0.
   do {
     const depth = min(product.depthPerBlock, endDepth - k);
-    const from = b + bytes(k * product.bDepth + firstColumn * product.bColumn);
-    packColumns(product, from, columns, depth, panels);
+    packColumns(product, b + bytes(k * product.bDepth), columns, depth, panels);
     const isFirst = k === firstDepth;
     const a = packedRow(product, packedA, firstRow, k, depth);
     addBlock(product, a, panels, out, firstRow, columns, depth, isFirst);

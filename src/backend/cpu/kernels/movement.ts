@@ -1,4 +1,4 @@
-/** Kernels that move elements without computing on them: fill, copy, strided copy. */
+/** Kernels that move elements without computing on them: fill, copy, strided copy and write. */
 
 export function fillBytes(
   out: usize,
@@ -54,31 +54,34 @@ export function copyBytes(
   memory.copy(out + first, x + first, min(perChunk, count - first));
 }
 
-// ---- strided copy -----------------------------------------------------------------------------------------------------
+// ---- strided copy and write -------------------------------------------------------------------------------------------
 
-/** The output's last two axes, how many come before them, and where in x each element comes from. Strides in elements. */
+/**
+ * The dense side's last two axes, how many come before them, and where in the strided side each element lies: x is the strided
+ * side of a copy, out that of a write. Strides in elements.
+ */
 class Strided {
   x: usize;
   out: usize;
   count: usize;
   perChunk: usize;
   inner: usize;
-  xInner: usize;
+  innerStride: usize;
   middle: usize;
-  xMiddle: usize;
-  /** Of `out`; rows follow each other unless the host has swapped axes for `transposeWords`. */
+  middleStride: usize;
+  /** Of `out` and for `transposeWords` alone, where out's rows need not follow each other. */
   outMiddle: usize;
   outerAxes: usize;
-  // Then, for each outer axis from the last: size, stride in x, stride in out.
+  // Then, for each outer axis from the last: size, stride in the strided side, stride in the other.
 }
 
-/** Where outer index `row` begins in x (operand 0) or out (operand 1), in elements. */
-function outerOffset(job: Strided, row: usize, operand: usize): usize {
+/** Where outer index `row` begins in the strided side (0) or in the other (1), in elements. */
+function outerOffset(job: Strided, row: usize, side: usize): usize {
   let axis = changetype<usize>(job) + offsetof<Strided>();
   let offset: usize = 0;
   for (let i: usize = 0; i < job.outerAxes; i++, axis += 12) {
     const size = load<usize>(axis);
-    offset += (row % size) * load<usize>(axis + 4 + (operand << 2));
+    offset += (row % size) * load<usize>(axis + 4 + (side << 2));
     row /= size;
   }
   return offset;
@@ -104,8 +107,8 @@ function stridedCopy<T>(job: Strided, chunk: i32): void {
     const x = outerOffset(job, outer, 0);
     for (; middle < job.middle && at < end; middle++, column = 0) {
       const count = min(job.inner - column, end - at);
-      const from = x + middle * job.xMiddle + column * job.xInner;
-      copyRow<T>(job.x + from * sizeof<T>(), job.xInner, job.out + at * sizeof<T>(), count);
+      const from = x + middle * job.middleStride + column * job.innerStride;
+      copyRow<T>(job.x + from * sizeof<T>(), job.innerStride, job.out + at * sizeof<T>(), count);
       at += count;
     }
   }
@@ -123,8 +126,72 @@ export function stridedCopyDoubles(job: Strided, chunk: i32, thread: i32): void 
   stridedCopy<u64>(job, chunk);
 }
 
+function writeRow<T>(x: usize, out: usize, step: usize, count: usize): void {
+  if (step === 1) {
+    memory.copy(out, x, count * sizeof<T>());
+    return;
+  }
+  for (let i: usize = 0; i < count; i++) {
+    store<T>(out + i * step * sizeof<T>(), load<T>(x + i * sizeof<T>()));
+  }
+}
+
+function addRow<T>(x: usize, out: usize, step: usize, count: usize): void {
+  let i: usize = 0;
+  if (step === 1) {
+    for (; i + 4 <= count; i += 4) {
+      const at = out + (i << 2);
+      v128.store(at, v128.add<T>(v128.load(at), v128.load(x + (i << 2))));
+    }
+  }
+  for (; i < count; i++) {
+    const at = out + i * step * sizeof<T>();
+    store<T>(at, load<T>(at) + load<T>(x + i * sizeof<T>()));
+  }
+}
+
+/** Elements chunk * perChunk of x and on, row by row; the first and the last row of a chunk may be parts. */
+function stridedWrite<T>(job: Strided, chunk: i32, accumulate: bool): void {
+  let at = <usize>chunk * job.perChunk;
+  const end = min(at + job.perChunk, job.count);
+  let column = at % job.inner;
+  let middle = (at / job.inner) % job.middle;
+  for (let outer = at / job.inner / job.middle; at < end; outer++, middle = 0) {
+    const out = outerOffset(job, outer, 0);
+    for (; middle < job.middle && at < end; middle++, column = 0) {
+      const count = min(job.inner - column, end - at);
+      const to =
+        job.out + (out + middle * job.middleStride + column * job.innerStride) * sizeof<T>();
+      const from = job.x + at * sizeof<T>();
+      if (sizeof<T>() === 4 && accumulate) addRow<T>(from, to, job.innerStride, count);
+      else writeRow<T>(from, to, job.innerStride, count);
+      at += count;
+    }
+  }
+}
+
+export function stridedWriteBytes(job: Strided, chunk: i32, thread: i32): void {
+  stridedWrite<u8>(job, chunk, false);
+}
+
+export function stridedWriteWords(job: Strided, chunk: i32, thread: i32): void {
+  stridedWrite<u32>(job, chunk, false);
+}
+
+export function stridedWriteDoubles(job: Strided, chunk: i32, thread: i32): void {
+  stridedWrite<u64>(job, chunk, false);
+}
+
+export function stridedAddFloats(job: Strided, chunk: i32, thread: i32): void {
+  stridedWrite<f32>(job, chunk, true);
+}
+
+export function stridedAddInts(job: Strided, chunk: i32, thread: i32): void {
+  stridedWrite<i32>(job, chunk, true);
+}
+
 /** Rows and columns of a tile: 16 words are a cache line, so each line of x is read once. */
-const side: usize = 16;
+const tileSide: usize = 16;
 
 /** Four columns of x, `xStep` bytes apart, to four rows of out, `outStep` bytes apart. */
 function transposeFour(x: usize, xStep: usize, out: usize, outStep: usize): void {
@@ -176,26 +243,33 @@ function transposeTile(
 const stripe: usize = 512;
 
 /**
- * The case of xMiddle = 1, xInner > 1: a transpose of (inner, middle) to (middle, inner) for each outer index. A unit of work
+ * The case of x running along middle with stride 1, along inner with a greater one: a transpose of (inner, middle) to (middle, inner) for each outer index. A unit of work
  * is 16 middles by 512 inners; `count` counts units.
  */
 export function transposeWords(job: Strided, chunk: i32, thread: i32): void {
-  const bands = (job.middle + side - 1) / side;
+  const bands = (job.middle + tileSide - 1) / tileSide;
   const stripes = (job.inner + stripe - 1) / stripe;
   let unit = <usize>chunk * job.perChunk;
   const end = min(unit + job.perChunk, job.count);
   for (; unit < end; unit++) {
     const outer = unit / stripes / bands;
-    const row = ((unit / stripes) % bands) * side;
+    const row = ((unit / stripes) % bands) * tileSide;
     const x = job.x + ((outerOffset(job, outer, 0) + row) << 2);
     const out = job.out + ((outerOffset(job, outer, 1) + row * job.outMiddle) << 2);
-    const rows = min(side, job.middle - row);
+    const rows = min(tileSide, job.middle - row);
     const first = (unit % stripes) * stripe;
     const last = min(first + stripe, job.inner);
-    for (let column = first; column < last; column += side) {
-      const from = x + ((column * job.xInner) << 2);
-      const columns = min(side, last - column);
-      transposeTile(from, job.xInner << 2, out + (column << 2), job.outMiddle << 2, rows, columns);
+    for (let column = first; column < last; column += tileSide) {
+      const from = x + ((column * job.innerStride) << 2);
+      const columns = min(tileSide, last - column);
+      transposeTile(
+        from,
+        job.innerStride << 2,
+        out + (column << 2),
+        job.outMiddle << 2,
+        rows,
+        columns,
+      );
     }
   }
 }

@@ -91,7 +91,7 @@ function transformImage(
 ): void {
   const channels = min(plan.channels, plan.inChannels - firstIn);
   const from = x + bytes((n * plan.inChannels + firstIn) * plan.H * plan.W);
-  copyImage(plan, from, image, channels, firstRow);
+  copyImage(plan, from, image, channels, firstRow, 0);
   const plane = bytes(plan.planeRows * plan.pitch);
   const next = bytes(plan.inputFloats);
   for (let c = 0; c < channels; c++, image += 4 * plane, inputs += bytes(plan.passTiles)) {

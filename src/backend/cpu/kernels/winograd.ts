@@ -56,7 +56,14 @@ export function winograd(
   const n = chunk / (conv.channelBlocks * conv.rowBlocks);
   const rows = min(conv.rowsPerBlock, (conv.outH + 1) / 2 - firstRow);
 
-  copyImage(conv, x + bytes(n * conv.channels * conv.H * conv.W), image, conv.channels, firstRow);
+  copyImage(
+    conv,
+    x + bytes(n * conv.channels * conv.H * conv.W),
+    image,
+    conv.channels,
+    firstRow,
+    0,
+  );
   transformInputs(conv, image, inputs, rows);
   const end = min(firstChannel + conv.channelsPerBlock, conv.outChannels);
   for (let k = firstChannel; k < end; k += 4) {

@@ -1,6 +1,7 @@
-import { ArgumentError } from "../core/errors.ts";
+/** Values from files, in ordinary memory. */
+import { ArgumentError } from "./errors.ts";
 
-/** Element types of checkpoint files: those of tensors and those that files hold beside them. */
+/** Element types of files: those of tensors and those that files hold beside them. */
 export type EntryDType =
   | "float64"
   | "float32"
@@ -28,7 +29,7 @@ export type EntryArray =
   | Int8Array
   | Uint8Array;
 
-/** One value of a checkpoint in ordinary memory, in the file's own type, bit for bit. */
+/** One value of a file in ordinary memory, in the file's own type, bit for bit. */
 export interface Entry {
   readonly dtype: EntryDType;
   readonly shape: readonly number[];
@@ -38,9 +39,6 @@ export interface Entry {
    */
   data(): EntryArray;
 }
-
-/** What `checkpoint.read` gives: entries by name, in the file's order. */
-export type StateDict = Map<string, Entry>;
 
 /** Bytes of one element. */
 export const bytesOf: Readonly<Record<EntryDType, number>> = {
