@@ -4,6 +4,7 @@
  * - Tensor's methods are functions of src/ops, hung on its prototype by a mapped type. TypeDoc sees properties without a comment whose
  *   parameters are one tuple; here they become methods, with the comments, parameters and defaults of their functions.
  * - Shapes, Numerics, Throws and the like begin a line in our comments. Markdown would run the lines together: each becomes a paragraph.
+ * - Names in backticks become links where there is something of that name.
  */
 import {
   Converter,
@@ -20,15 +21,40 @@ const label = /(^|\s+)(Shapes|dtype|Numerics|Cost|Throws|Unlike PyTorch|Source):
 export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DECLARATION, addFunctionComment);
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, (context) => {
-    for (const reflection of Object.values(context.project.reflections)) {
+    const reflections = Object.values(context.project.reflections);
+    for (const reflection of reflections) {
       if (reflection.kindOf(ReflectionKind.Property)) makeMethod(context, reflection);
       if (reflection.kindOf(ReflectionKind.CallSignature)) spreadTuple(context.project, reflection);
       if (reflection.name === "__namedParameters") reflection.name = "options";
-      for (const part of reflection.comment?.summary ?? []) {
-        if (part.kind === "text") part.text = part.text.replace(label, "\n\n**$2:**");
-      }
+    }
+    for (const reflection of reflections) {
+      if (reflection.comment) reflection.comment.summary = summaryOf(reflection);
     }
   });
+}
+
+/** The description of something, in paragraphs and with links. */
+function summaryOf(reflection) {
+  return reflection.comment.summary.map((part) => {
+    const text = part.text.replace(label, "\n\n**$2:**");
+    if (part.kind === "text") return { ...part, text };
+    const target = part.kind === "code" ? named(reflection, part.text.slice(1, -1)) : null;
+    return target
+      ? { kind: "inline-tag", tag: "@linkcode", text: part.text.slice(1, -1), target }
+      : part;
+  });
+}
+
+/** What `path` means to a reader of the reflection's comment, if it is a name at all: the nearest of that name, and not itself. */
+function named(reflection, path) {
+  if (!/^[\w.]+$/.test(path)) return null;
+  const parts = ReflectionKind.SomeSignature | ReflectionKind.Parameter;
+  const own = reflection.kindOf(ReflectionKind.SomeSignature) ? reflection.parent : reflection;
+  for (let scope = own; scope; scope = scope.parent) {
+    const found = scope.getChildByName(path);
+    if (found && found !== own && !found.kindOf(parts)) return found;
+  }
+  return null;
 }
 
 /** Where a property gets its value from, if that is a function or a constant. */

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   Application,
   type DeclarationReflection,
@@ -18,16 +21,25 @@ class Complaints extends Logger {
   }
 }
 
-const complaints = new Complaints();
 let project: ProjectReflection | undefined;
+let complaints: readonly string[] = [];
+
+/** Runs TypeDoc as `typedoc.json` says, but for `changes`. */
+async function convert(changes: { readonly entryPoints?: string[]; readonly tsconfig?: string }) {
+  // Types are another test's matter; without them this takes seconds less.
+  const usual = { options: "typedoc.json", skipErrorChecking: true, logLevel: LogLevel.Warn };
+  const app = await Application.bootstrapWithPlugins({ ...usual, ...changes }, [
+    new TypeDocReader(),
+  ]);
+  const logger = new Complaints();
+  app.logger = logger;
+  const made = await app.convert();
+  if (made !== undefined) app.validate(made);
+  return { project: made, complaints: logger.lines };
+}
 
 beforeAll(async () => {
-  // Types are another test's matter; without them this takes seconds less.
-  const options = { options: "typedoc.json", skipErrorChecking: true, logLevel: LogLevel.Warn };
-  const app = await Application.bootstrapWithPlugins(options, [new TypeDocReader()]);
-  app.logger = complaints;
-  project = await app.convert();
-  if (project !== undefined) app.validate(project);
+  ({ project, complaints } = await convert({}));
 }, 60_000);
 
 /** Something in the reference by its path: "nn.BatchNorm2d.forward". */
@@ -55,7 +67,7 @@ function parameters(path: string): string[] {
 
 describe("the API reference", () => {
   test("has a docstring for everything, and every type that it names", () => {
-    expect(complaints.lines).toEqual([]);
+    expect(complaints).toEqual([]);
   });
 
   test("describes each type in its own words, not in those of the one it extends", () => {
@@ -113,9 +125,44 @@ describe("the API reference", () => {
     ]);
   });
 
+  test.each([
+    ["nn.BatchNorm2d", ["nn.functional.batchNorm"]],
+    ["nn.functional.conv1d", ["nn.functional.conv2d"]],
+    ["Tensor.mul", ["Tensor.add"]],
+    ["data.Dataset", ["data.DataLoader", "data.Dataset.at", "data.Dataset.gather"]],
+    ["Tensor.where", ["where"]],
+  ])("links the names in the description of %s", (path, expected) => {
+    const { comment, signatures } = found(path);
+    const parts = (comment ?? signatures?.[0]?.comment)?.summary ?? [];
+    const targets = parts.flatMap((part) => (part.kind === "inline-tag" ? [part.target] : []));
+    expect(targets).toEqual(expected.map(found));
+  });
+
   test("leaves out what the library alone calls", () => {
     const members = ["invoke", "ownState", "awaitsShape", "missingState"];
     const layer = found("nn.LazyBatchNorm2d");
     expect(members.filter((name) => layer.getChildByName([name]))).toEqual([]);
   });
+});
+
+/** What TypeDoc complains about in a file of this text. */
+async function complaintsAbout(text: string): Promise<readonly string[]> {
+  const folder = mkdtempSync(join(tmpdir(), "evenkeel-reference-"));
+  const [file, tsconfig] = [join(folder, "sample.ts"), join(folder, "tsconfig.json")];
+  writeFileSync(file, text);
+  writeFileSync(tsconfig, JSON.stringify({ compilerOptions: { types: [] }, files: [file] }));
+  try {
+    return (await convert({ entryPoints: [file], tsconfig })).complaints;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test.each([
+  ["an option", "/** Sizes. */\nexport interface Sizes {\n  readonly width: number;\n}"],
+  ["a property in a file with a header", "/** A box. */\nexport class Box {\n  width = 1;\n}"],
+  ["a function", "export function grow(): void {}"],
+])("complains about %s without a word", async (_, text) => {
+  const file = `/** The header of the file. */\nconst one = 1;\n${text}`;
+  expect(await complaintsAbout(file)).not.toEqual([]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { nn, optim, randn, Tensor, tensor } from "../src/index.ts";
+import { memory, nn, optim, randn, Tensor, tensor } from "../src/index.ts";
 
 class Tied extends nn.Module {
   static override readonly kind = "Tied";
@@ -80,6 +80,16 @@ test("a clone keeps modes, requiresGrad, hooks and what registered properties re
   expect(() => Reflect.set(copy, "offset", 3)).toThrow("offset: expected a tensor or null");
   expect(() => Reflect.set(copy.norms[0], "weight", tensor([1]))).toThrow(/new nn.Parameter/);
   expect(copy.namedBuffers().map(([key]) => key)).toContain("offset");
+});
+
+test("a copy whose state is disposed of leaves nothing behind", () => {
+  const model = new nn.Sequential(new nn.Linear(3, 3), new nn.BatchNorm1d(3));
+  const { tensors } = memory();
+  const copy = model.clone();
+  for (const { value } of copy.modules().flatMap((module) => module.ownState())) {
+    if (value instanceof Tensor) value.dispose();
+  }
+  expect(memory().tensors).toBe(tensors);
 });
 
 test("a tensor with history is copied as a leaf", () => {

@@ -155,6 +155,32 @@ test("zeroGrad drops the gradients of every parameter", () => {
 });
 
 describe("loadStateDict", () => {
+  const ended = tensor([7]);
+  ended.dispose();
+  const entry = (values: number[]) => ({
+    ...({ dtype: "float32", shape: [1], data: () => Float32Array.from(values) } as const),
+  });
+  test.each<[string, unknown, string]>([
+    ["a tensor that has ended", ended, "given back by dispose()"],
+    ["an entry with too many values", entry([1, 2]), "expected 1 values in an entry of shape (1,)"],
+    ["an entry with too few", entry([]), "got 0"],
+    ["an array", [7], "a file's entry for bias, got an array"],
+    ["text", "7", "a file's entry for bias, got string"],
+  ])("%s is an error, and nothing is written", (_, bias, message) => {
+    const layer = new nn.Linear(1, 1);
+    const before = layer.weight.dataSync();
+    const load = () => Reflect.apply(layer.loadStateDict, layer, [{ weight: tensor([[9]]), bias }]);
+    expect(load).toThrow(message);
+    expect(layer.weight.dataSync()).toEqual(before);
+  });
+
+  test.each([[null], [7], ["state.pth"]])("takes no %s", (source) => {
+    const layer = new nn.Linear(1, 1);
+    expect(() => Reflect.apply(layer.loadStateDict, layer, [source])).toThrow(
+      /loadStateDict: expected a Map or an object of entries by key, got (null|number|string)/,
+    );
+  });
+
   test("suggests the key that was meant", () => {
     const net = new nn.Sequential(new nn.BatchNorm1d(1));
     const dict = Object.fromEntries(net.stateDict());

@@ -122,3 +122,13 @@ describe("std", () => {
     expect(run).toThrow("std: expected a floating tensor, got int32");
   });
 });
+
+test("an empty list of axes means all of them, as in PyTorch", () => {
+  const x = tensor([
+    [1, 2],
+    [3, 6],
+  ]);
+  const found = [x.sum([]), x.mean([]), x.var([], { unbiased: false }), x.std([])];
+  expect(found.map(({ shape }) => shape)).toEqual([[], [], [], []]);
+  expect(found.slice(0, 3).map((t) => t.dataSync()[0])).toEqual([12, 3, 3.5]);
+});

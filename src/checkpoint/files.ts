@@ -5,9 +5,9 @@ import { nodeFiles } from "../core/node-files.ts";
 /** One system call reads at most this much: a signal is looked at in between, and files beyond 2 GiB need several anyway. */
 const pieceBytes = 1 << 24;
 
-/** How files are read and written. */
+/** How reading or writing may be ended early. */
 export interface FileOptions {
-  /** Ends the work; what was awaited then throws the signal's reason. */
+  /** Ends the work; what was awaited then throws the signal's reason. Default: none. */
   readonly signal?: AbortSignal;
 }
 

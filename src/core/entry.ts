@@ -17,6 +17,7 @@ export type EntryDType =
   | "uint8"
   | "bool";
 
+/** The arrays that hold an entry's values; float16 and bfloat16 are a Uint16Array, bool a Uint8Array. */
 export type EntryArray =
   | Float64Array
   | Float32Array
@@ -31,7 +32,9 @@ export type EntryArray =
 
 /** One value of a file in ordinary memory, in the file's own type, bit for bit. */
 export interface Entry {
+  /** Type of its elements. */
   readonly dtype: EntryDType;
+  /** Sizes of its axes; [] for a single value. */
   readonly shape: readonly number[];
   /**
    * A copy of the values, row-major. float16 and bfloat16 come as their bits in a Uint16Array, 64-bit integers as

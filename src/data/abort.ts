@@ -1,8 +1,8 @@
 import { nextMacrotask } from "../tensor/lifetime.ts";
 
-/** What takes an `AbortSignal`: files, datasets, loaders. */
+/** How work that is awaited may be ended early. */
 export interface AbortOptions {
-  /** Ends the work; what was awaited then throws the signal's reason. */
+  /** Ends the work; what was awaited then throws the signal's reason. Default: none. */
   readonly signal?: AbortSignal;
 }
 

@@ -8,11 +8,12 @@ import { listFolder, node, readFirst } from "./files.ts";
 const shape = [3, 32, 32] as const;
 const pixelBytes = 3 * 32 * 32;
 
-/** How pixels come out of the dataset; `signal` ends the reading of the files. */
+/** How pixels come out of `cifar10` and `cifar100`; `signal` ends the reading of the files. */
 export interface CifarOptions extends PixelOptions, AbortOptions {}
 
 /** Small colour photographs: image (3, 32, 32) float32, label. */
 export class CifarDataset implements Dataset<ImageItem> {
+  /** Number of images. */
   readonly length: number;
   /** All pixels as the files have them, 0-255, image after image. */
   readonly pixels: Uint8Array;
@@ -83,9 +84,11 @@ const format100: CifarFormat = {
   labelAt: 1,
 };
 
-/** The two parts of a set. */
+/** The two parts of CIFAR-10 or CIFAR-100. */
 export interface CifarParts {
+  /** The images to learn from, 50,000. */
   readonly train: CifarDataset;
+  /** The images to test with, 10,000. */
   readonly test: CifarDataset;
 }
 

@@ -6,9 +6,11 @@ import { Tensor } from "../tensor/tensor.ts";
 
 /** Values in ordinary memory with a shape: what a dataset gives and a loader makes tensors of. */
 export interface HostTensor {
+  /** The values, row-major. */
   readonly data: TypedArray;
+  /** Sizes of the axes; their product is the number of values. */
   readonly shape: Shape;
-  /** Left out: the type the array naturally has. */
+  /** Type of the tensor's elements. Default: the type the array naturally has. */
   readonly dtype?: DType;
 }
 
@@ -20,6 +22,7 @@ export type Field = number | TypedArray | HostTensor | Tensor;
  * `at` is all that is needed; `gather` may stand beside it where a whole batch can be copied at once.
  */
 export interface Dataset<Item extends readonly Field[]> {
+  /** Number of items. */
   readonly length: number;
   /** Item `index`, 0 to length - 1. A loader hands in what to draw from: the item's own numbers in this pass. */
   at(index: number, random?: Random): Item | Promise<Item>;
@@ -41,6 +44,7 @@ export type Source = TypedArray | HostTensor | Tensor;
 export class TensorDataset<Sources extends readonly Source[]>
   implements Dataset<{ [Index in keyof Sources]: HostTensor }>
 {
+  /** Number of items. */
   readonly length: number;
   readonly #sources: Sources;
   #loaded: Promise<readonly LoadedSource[]> | null = null;
@@ -76,6 +80,7 @@ export class TensorDataset<Sources extends readonly Source[]>
  * Throws: ArgumentError for an index outside the dataset.
  */
 export class Subset<Item extends readonly Field[]> implements Dataset<Item> {
+  /** Number of items. */
   readonly length: number;
   readonly gather?: NonNullable<Dataset<Item>["gather"]>;
   readonly #dataset: Dataset<Item>;

@@ -15,6 +15,7 @@ const imageEndings = [
   ...[".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"],
 ] as const;
 
+/** Which files are images, and how large they become. */
 export interface ImageFolderOptions extends AbortOptions {
   /**
    * Makes every image this large, so that images of different sizes fit into one batch: scaled until it covers the square (or
@@ -27,6 +28,7 @@ export interface ImageFolderOptions extends AbortOptions {
 
 /** One file of a folder of images. */
 export interface ImageSample {
+  /** Where it is, the folder's own path included. */
   readonly path: string;
   /** Index of its class. */
   readonly label: number;
@@ -34,6 +36,7 @@ export interface ImageSample {
 
 /** Images that are decoded when they are asked for: image (3, H, W) float32 in 0-1, label. Made by `imageFolder`. */
 export class ImageFolderDataset implements Dataset<ImageItem> {
+  /** Number of images. */
   readonly length: number;
   /** The names of the sub-folders, sorted: the name of every class, by its label. */
   readonly classes: readonly string[];
@@ -41,6 +44,7 @@ export class ImageFolderDataset implements Dataset<ImageItem> {
   readonly samples: readonly ImageSample[];
   readonly #decode: Decode;
 
+  /** @internal `imageFolder` makes it. */
   constructor(
     classes: readonly string[],
     samples: readonly ImageSample[],
@@ -52,7 +56,7 @@ export class ImageFolderDataset implements Dataset<ImageItem> {
     this.#decode = decode;
   }
 
-  /** Throws: DataError naming the file if it is gone, damaged, or of a kind that sharp does not read. */
+  /** Item `index`, decoded now. Throws DataError naming the file if it is gone, damaged, or of a kind that sharp does not read. */
   async at(index: number): Promise<ImageItem> {
     const { path, label } = this.samples[index];
     return [await this.#decode(path), label];

@@ -12,6 +12,7 @@ export {
   Subset,
   TensorDataset,
 } from "./dataset.ts";
+export type { Size } from "./image.ts";
 export {
   ImageFolderDataset,
   type ImageFolderOptions,
@@ -20,7 +21,13 @@ export {
 } from "./image-folder.ts";
 export { type Batch, type CollateOption, DataLoader, type DataLoaderOptions } from "./loader.ts";
 export type { DataLoaderState } from "./loader-state.ts";
-export { MnistDataset, type MnistItem, type MnistOptions, mnist } from "./mnist.ts";
+export {
+  MnistDataset,
+  type MnistItem,
+  type MnistOptions,
+  type MnistParts,
+  mnist,
+} from "./mnist.ts";
 export {
   type Postfix,
   type Progress,
@@ -28,4 +35,5 @@ export {
   type ProgressStream,
   progress,
 } from "./progress.ts";
+/** Changes to images (C, H, W) before they are batched, as in torchvision. */
 export * as transforms from "./transform.ts";

@@ -12,6 +12,7 @@ import { Pass } from "./pass.ts";
 /** One tensor per field of an item, items stacked along axis 0. */
 export type Batch<Fields extends readonly unknown[]> = { [Index in keyof Fields]: Tensor };
 
+/** What is in a batch, in what order, and where. */
 export interface DataLoaderOptions extends AbortOptions {
   /** Items per batch; the last batch may be smaller. Default 1. */
   readonly batchSize?: number;
@@ -25,6 +26,7 @@ export interface DataLoaderOptions extends AbortOptions {
   readonly device?: Device;
 }
 
+/** How a batch is made of items. */
 export interface CollateOption<
   Item extends readonly Field[],
   Fields extends readonly HostTensor[],
@@ -55,9 +57,13 @@ export class DataLoader<
   Fields extends readonly HostTensor[] = { [Index in keyof Item]: HostTensor },
 > implements AsyncIterable<NoInfer<Batch<Fields>>>
 {
+  /** What it reads. */
   readonly dataset: Dataset<Item>;
+  /** Items per batch; the last batch may be smaller. */
   readonly batchSize: number;
+  /** Whether every pass has a new random order. */
   readonly shuffle: boolean;
+  /** Whether a last batch that is not full is left out. */
   readonly dropLast: boolean;
   readonly #device: Device;
   readonly #fields: (pass: Pass, indices: Uint32Array) => Promise<readonly HostTensor[]>;
@@ -137,6 +143,7 @@ export class DataLoader<
     this.#begun++;
   }
 
+  /** Begins a pass, or goes on with the one that `loadStateDict` gave. */
   // NoInfer: where a loader is passed on at once, the types that are wanted there must not be taken for its own.
   [Symbol.asyncIterator](): AsyncIterableIterator<NoInfer<Batch<Fields>>> {
     const pass = this.#begin();

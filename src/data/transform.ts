@@ -33,6 +33,7 @@ export function compose(transforms: readonly Transform[]): Transform {
     transforms.reduce((changed, transform) => transform(changed, random), image);
 }
 
+/** What is put around the image first. */
 export interface RandomCropOptions {
   /** Zeros around the image: one number for all sides, [left and right, top and bottom], or [left, top, right, bottom]. Default 0. */
   readonly padding?:
@@ -194,6 +195,7 @@ export function resize(size: Size): Transform {
   };
 }
 
+/** How large the part is, and of what shape. */
 export interface RandomResizedCropOptions {
   /** Share of the image's area that the part has, least and most. Default [0.08, 1]. */
   readonly scale?: readonly [number, number];

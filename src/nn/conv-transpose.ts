@@ -6,7 +6,7 @@ import { convolutionTransposed } from "../ops/conv-transpose.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { ConvLayer } from "./conv-layer.ts";
 
-/** Where a layer's windows lie; sizes are one number for all axes or one per axis. */
+/** Where a transposed convolution's windows lie in its result; sizes are one number for all axes or one per axis. */
 export interface ConvTransposeLayerOptions<S extends Sizes> {
   /** From one window of the result to the next; integers >= 1. Default 1. */
   readonly stride?: S;

@@ -9,7 +9,7 @@ import { ConvLayer } from "./conv-layer.ts";
 /** What stands beyond the edges of x: zeros, or what `nn.functional.pad` puts there in the mode of that name. */
 export type ConvPaddingMode = "zeros" | "reflect" | "replicate" | "circular";
 
-/** Where a layer's windows lie; sizes are one number for all axes or one per axis. */
+/** Where a convolution layer's windows lie; sizes are one number for all axes or one per axis. */
 export interface ConvLayerOptions<S extends Sizes> {
   /** From one window to the next; integers >= 1. Default 1. */
   readonly stride?: S;

@@ -37,5 +37,6 @@ export {
   maxPool1d,
   maxPool2d,
   maxPool3d,
+  type ReturnIndices,
 } from "../ops/pool.ts";
 export { logSoftmax, softmax } from "../ops/softmax.ts";

@@ -10,6 +10,8 @@ export type {
   Reduction,
   SmoothL1LossOptions,
 } from "../ops/loss.ts";
+export type { AvgPoolOptions, MaxPoolOptions } from "../ops/pool.ts";
+export type { OutputPair, OutputSingle, OutputTriple, PoolOptions } from "../ops/pool-layout.ts";
 export {
   GELU,
   LeakyReLU,
@@ -90,7 +92,7 @@ export {
 } from "./pool.ts";
 export { recompute } from "./recompute.ts";
 export { Flatten, Identity } from "./shape.ts";
-export type { StateDict, StateEntry, StateSource } from "./state-dict.ts";
+export type { StateDict, StateEntry, StateSource, StateVersion } from "./state-dict.ts";
 export {
   type Frozen,
   type Summary,

@@ -21,9 +21,13 @@ type Axes = 1 | 2 | 3;
 
 /** What all pools with a kernel share. */
 abstract class WindowPool<S extends Sizes> extends Module {
+  /** One number for all axes, or one per axis, as in all sizes below. */
   readonly kernelSize: S;
+  /** From one window to the next. */
   readonly stride: S;
+  /** Places added at both ends of each axis. */
   readonly padding: S | 0;
+  /** Whether windows may reach beyond the padded input. */
   readonly ceilMode: boolean;
 
   constructor(axes: Axes, kernelSize: S, options: PoolOptions<S> & { readonly dilation?: Sizes }) {
@@ -38,6 +42,7 @@ abstract class WindowPool<S extends Sizes> extends Module {
 }
 
 abstract class MaxPool<S extends Sizes> extends WindowPool<S> {
+  /** From one element of a window to the next. */
   readonly dilation: S | 1;
 
   constructor(axes: Axes, kernelSize: S, options: ops.MaxPoolOptions<S>) {
@@ -97,6 +102,7 @@ export class MaxPool3d extends MaxPool<Triple> {
 }
 
 abstract class AvgPool<S extends Sizes> extends WindowPool<S> {
+  /** Whether positions in the padding count in the mean. */
   readonly countIncludePad: boolean;
 
   constructor(axes: Axes, kernelSize: S, options: ops.AvgPoolOptions<S>) {
@@ -126,6 +132,7 @@ export class AvgPool1d extends AvgPool<Single> {
     return ops.avgPool1d(x, this.kernelSize, this);
   }
 
+  /** As every layer's; PyTorch prints tuples here. */
   override extraRepr(): string {
     const { kernelSize, stride, padding } = this;
     const tuple = (size: Single) => (typeof size === "number" ? [size] : size);
@@ -141,6 +148,7 @@ export class AvgPool1d extends AvgPool<Single> {
 /** The mean of each window; see `nn.functional.avgPool2d`. */
 export class AvgPool2d extends AvgPool<Pair> {
   static override readonly kind: string = "AvgPool2d";
+  /** What sums are divided by instead of the number of positions; null for none. */
   readonly divisorOverride: number | null;
 
   constructor(kernelSize: Pair, options: ops.AvgPoolOptions<Pair> = {}) {
@@ -158,6 +166,7 @@ export class AvgPool2d extends AvgPool<Pair> {
 /** As AvgPool2d, over three axes; see `nn.functional.avgPool3d`. */
 export class AvgPool3d extends AvgPool<Triple> {
   static override readonly kind: string = "AvgPool3d";
+  /** What sums are divided by instead of the number of positions; null for none. */
   readonly divisorOverride: number | null;
 
   constructor(kernelSize: Triple, options: ops.AvgPoolOptions<Triple> = {}) {
@@ -173,6 +182,7 @@ export class AvgPool3d extends AvgPool<Triple> {
 }
 
 abstract class AdaptivePool<S extends OutputSizes> extends Module {
+  /** Windows along each axis; null keeps its size. */
   readonly outputSize: S;
 
   constructor(axes: Axes, outputSize: S) {

@@ -6,7 +6,13 @@ import type { Tensor } from "../tensor/tensor.ts";
 /** Live tensors, and counters as numbers; `metadata` holds the version of each module's layout, by its path. */
 export class StateDict extends Map<string, Tensor | number> {
   /** PyTorch's `_metadata`: the version of each module's layout. */
-  readonly metadata = new Map<string, { readonly version: number }>();
+  readonly metadata = new Map<string, StateVersion>();
+}
+
+/** What `metadata` says of a module. */
+export interface StateVersion {
+  /** Which layout its own state has: batch norm's counter came with 2. */
+  readonly version: number;
 }
 
 /** A value of a state dict: a live tensor, a counter, or what a file holds. */
@@ -27,7 +33,7 @@ export function stateKey(name: string): string {
 /** Entries and metadata of any source. */
 export function readSource(source: StateSource): {
   readonly entries: ReadonlyMap<string, StateEntry>;
-  readonly versions: ReadonlyMap<string, { readonly version: number }> | null;
+  readonly versions: ReadonlyMap<string, StateVersion> | null;
 } {
   if (typeof source !== "object" || source === null) {
     throw new TypeError(

@@ -67,14 +67,14 @@ function remember(layer: AnyBatchNorm) {
   const copies = [runningMean, runningVar].map((buffer) => buffer?.clone().keep() ?? null);
   return {
     restoreStatistics(): void {
-      [runningMean, runningVar].forEach((buffer, i) => {
+      for (const [i, buffer] of [runningMean, runningVar].entries()) {
         const copy = copies[i];
-        if (buffer === null || copy === null) return;
-        // A lazy layer that met its first batch in the pass had nothing that could be given back: it is as new.
-        if (copy.size !== buffer.size) return layer.resetRunningStats();
-        backendFor(buffer).copy(operandOf(copy), operandOf(buffer));
-        buffer.holding.storage.markWritten("updateBatchNorm");
-      });
+        if (buffer === null || copy === null) continue;
+        if (copy.size === buffer.size) {
+          backendFor(buffer).copy(operandOf(copy), operandOf(buffer));
+          buffer.holding.storage.markWritten("updateBatchNorm");
+        } else layer.resetRunningStats(); // lazy before the pass: it had nothing to be given back, and is as new
+      }
       layer.numBatchesTracked = numBatchesTracked;
     },
     finish(): void {

@@ -47,9 +47,9 @@ export interface BatchNormOptions {
  *
  * Shapes: x (N, C, ...), runningMean and runningVar (C) or null, weight and bias (C) or null; returns like x.
  * Numerics: statistics are accumulated in double precision around a shift, never as E[x^2] - E[x]^2.
- * Throws: ShapeError for a rank below 2, one value per channel in training, or vectors that have not C elements; ArgumentError for
- * eps, missing or half-missing running statistics; DTypeError for integers and mixed dtypes; AutogradError if running statistics
- * require grad.
+ * Throws: ShapeError for a rank below 2, one value per channel in training, vectors that have not C elements, or a residual unlike x;
+ * ArgumentError for eps, missing or half-missing running statistics; DTypeError for integers and mixed dtypes; AutogradError if
+ * running statistics require grad.
  * Source: PyTorch functional.batch_norm; Ioffe and Szegedy 2015, arXiv:1502.03167.
  *
  * @example

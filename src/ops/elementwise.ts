@@ -110,7 +110,7 @@ export function mul(a: Operable, b: Operable): Tensor {
   }));
 }
 
-/** a / b; int32 operands truncate toward zero, and give 0 for b = 0. Shapes and errors as `add`. */
+/** a / b; int32 operands truncate toward zero. Shapes and errors as `add`. */
 export function div(a: Operable, b: Operable): Tensor {
   return recordBinary("div", a, b, (dy, saved) => ({
     a: () => raw.binary("div", dy, saved.b),
@@ -234,6 +234,15 @@ function recordUnary(
 
 /** -x. */
 export function neg(x: Tensor): Tensor {
+  checkTensor("neg", x);
+  if (x.dtype === "bool") {
+    throw new DTypeError({
+      op: "neg",
+      expected: "numbers",
+      actual: "bool",
+      hint: 'convert it with to("int32")',
+    });
+  }
   return recordUnary("neg", x, "nothing", (dy) => raw.unary("neg", dy));
 }
 
@@ -264,5 +273,6 @@ export function sqrt(x: Tensor): Tensor {
 
 /** 1 / sqrt(x). Throws DTypeError unless x is floating. */
 export function rsqrt(x: Tensor): Tensor {
+  checkFloating("rsqrt", x);
   return div(1, sqrt(x));
 }

@@ -7,9 +7,9 @@ import { checkFloating } from "./check.ts";
 
 /** How the windows of a pool lie; sizes are one number for all axes or one per axis. */
 export interface PoolOptions<S extends Sizes = Sizes> {
-  /** Default: the kernel size. */
+  /** From one window to the next; integers >= 1. Default: the kernel size. */
   readonly stride?: S;
-  /** At most half the kernel. Default 0. */
+  /** Places added at both ends of each axis, at most half the kernel. Default 0. */
   readonly padding?: S;
   /** Also the windows that reach beyond the padded input, if they begin before its right padding. Default false. */
   readonly ceilMode?: boolean;
@@ -17,8 +17,11 @@ export interface PoolOptions<S extends Sizes = Sizes> {
 
 /** One number for all axes, or one per axis; null keeps the size of its axis. */
 export type OutputSizes = number | readonly (number | null)[];
+/** One number or null, bare or in brackets; null keeps the size. */
 export type OutputSingle = number | readonly [number | null];
+/** One number for both, or [height, width]; null keeps the size of its axis. */
 export type OutputPair = number | readonly [number | null, number | null];
+/** One number for all three, or [depth, height, width]; null keeps the size of its axis. */
 export type OutputTriple = number | readonly [number | null, number | null, number | null];
 
 /** The public operation, and over how many axes it pools. */

@@ -21,20 +21,23 @@ import {
 } from "./pool-layout.ts";
 import type { Extremes } from "./reduce.ts";
 
+/** Where the windows of a maximum lie; sizes are one number for all axes or one per axis. */
 export interface MaxPoolOptions<S extends Sizes = Sizes> extends PoolOptions<S> {
-  /** Between the positions of a window. Default 1. */
+  /** From one element of a window to the next; integers >= 1. Default 1. */
   readonly dilation?: S;
 }
 
+/** Where the windows of a mean lie, and what it divides by. */
 export interface AvgPoolOptions<S extends Sizes = Sizes> extends PoolOptions<S> {
-  /** Divide by the positions of the window that lie in the padded input (default), else by those that lie in x. */
+  /** Divide by the positions of the window that lie in the padded input, else by those that lie in x. Default true. */
   readonly countIncludePad?: boolean;
-  /** An integer to divide by instead. */
+  /** An integer other than 0 to divide by instead; null for none. Default null. */
   readonly divisorOverride?: number | null;
 }
 
 /** Asks for the positions of the maxima as well. */
 export interface ReturnIndices {
+  /** True gives { values, indices } instead of the values alone. */
   readonly returnIndices: true;
 }
 

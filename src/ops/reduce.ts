@@ -20,8 +20,14 @@ export interface ReduceOptions {
   readonly keepdim?: boolean;
 }
 
+/** An empty list means all axes, as in PyTorch. */
+function axesOf(op: string, axes: Axes | undefined, rank: number): number[] {
+  const isEmpty = typeof axes === "object" && axes.length === 0;
+  return normalizeAxes(op, isEmpty ? undefined : axes, rank);
+}
+
 function average(op: "sum" | "mean", x: Tensor, axes: Axes | undefined, keepdim: boolean): Tensor {
-  const list = normalizeAxes(op, axes, x.shape.length);
+  const list = axesOf(op, axes, x.shape.length);
   const { shape } = x;
   const kept = reducedShape(shape, list, true);
   const factor = op === "mean" ? sizeOf(kept) / sizeOf(shape) : 1;
@@ -84,19 +90,25 @@ function varianceFor(
   { keepdim = false, unbiased = true }: VarianceOptions,
 ): Tensor {
   checkFloating(op, x);
-  const list = normalizeAxes(op, axes, x.shape.length);
+  const list = axesOf(op, axes, x.shape.length);
   const centred = sub(x, mean(x, list, { keepdim: true }));
   const n = sizeOf(x.shape) / sizeOf(reducedShape(x.shape, list, true));
   const total = sum(mul(centred, centred), list, { keepdim });
   return mul(total, 1 / (unbiased ? n - 1 : n));
 }
 
-/** Position of the greatest element along `axis` as int32; the first of equals, NaN counts as the greatest. Without an axis: in the flattened tensor. */
+/**
+ * Position of the greatest element along `axis` as int32; the first of equals, NaN counts as the greatest. Without an axis: in the
+ * flattened tensor. Throws ShapeError where there is no element.
+ */
 export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return position("argmax", x, axis, options);
 }
 
-/** Position of the least element along `axis` as int32; the first of equals, NaN counts as the least. Without an axis: in the flattened tensor. */
+/**
+ * Position of the least element along `axis` as int32; the first of equals, NaN counts as the least. Without an axis: in the
+ * flattened tensor. Throws ShapeError where there is no element.
+ */
 export function argmin(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return position("argmin", x, axis, options);
 }

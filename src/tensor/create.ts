@@ -1,8 +1,8 @@
 /** Tensors from host values, constants and random draws. */
 import type { Device } from "../backend/backend.ts";
 import { backendOf } from "../backend/select.ts";
-import { type DType, dtypeOf, hostArray, type TypedArray } from "../core/dtype.ts";
-import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { type DType, dtypeOf, hostArray, isFloating, type TypedArray } from "../core/dtype.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
 import { defaultGenerator } from "../core/random.ts";
 import { checkShape, formatShape, type Shape, sizeOf } from "../core/shape.ts";
 import { allocate, checkSupported, operandOf, type Tensor } from "./tensor.ts";
@@ -149,17 +149,26 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options);
 }
 
-/** Independent standard normal draws from the generator that `manualSeed` seeds. Throws as `full`. */
+/** Independent standard normal draws from the generator that `manualSeed` seeds. Throws as `full`, and DTypeError for integers. */
 export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
   return drawn("randn", shape, options, () => defaultGenerator.normal());
 }
 
-/** Independent uniform draws from [0, 1), of the generator that `manualSeed` seeds. Throws as `full`. */
+/** Independent uniform draws from [0, 1), of the generator that `manualSeed` seeds. Throws as `full`, and DTypeError for integers. */
 export function rand(shape: Shape, options: TensorOptions = {}): Tensor {
   return drawn("rand", shape, options, () => defaultGenerator.uniform());
 }
 
 function drawn(op: string, shape: Shape, options: TensorOptions, draw: () => number): Tensor {
+  const { dtype = "float32" } = options;
+  if (!isFloating(dtype)) {
+    throw new DTypeError({
+      op,
+      expected: "a floating dtype",
+      actual: dtype,
+      hint: 'draw floats and convert them: rand([3]).mul(10).to("int32")',
+    });
+  }
   checkShape(op, shape);
   const values = Float64Array.from({ length: sizeOf(shape) }, draw);
   return tensor(values, { dtype: "float32", ...options, shape });

@@ -109,6 +109,23 @@ test("H-05 a batch that throws: momenta, modes, statistics and counters are thos
   }
 });
 
+test("H-05 a lazy layer that met its first batch in the pass is as a new one", async () => {
+  const bn = new nn.LazyBatchNorm1d();
+  const loader = [
+    tensor([
+      [1, 2, 3],
+      [5, 6, 8],
+    ]),
+    tensor([[1, 2]]),
+  ];
+  await expect(updateBatchNorm(new nn.Sequential(bn), loader)).rejects.toThrow(ShapeError);
+  expect([Array.from(read(bn.runningMean)), Array.from(read(bn.runningVar))]).toEqual([
+    [0, 0, 0],
+    [1, 1, 1],
+  ]);
+  expect([bn.numBatchesTracked, bn.momentum]).toEqual([0, 0.1]);
+});
+
 test("H-05 so does a loader that throws, and one that yields no tensor", async () => {
   const bn = new nn.BatchNorm1d(2).eval();
   function* broken() {
