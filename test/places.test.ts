@@ -3,7 +3,7 @@
  * projects, and in a page that Vite has built. Where a place is missing its tests are skipped and say why.
  */
 import { rmSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Browser, Page } from "playwright-core";
@@ -24,13 +24,14 @@ const nodeLines = [20, 22, 24];
 const plain = { EVENKEEL_RELAXED_SIMD: "0" };
 
 let project = "";
+let installed: Found<true>;
 let nodes = new Map<number, Promise<Found<string>>>();
 /** What this Node makes of the program, with plain and with relaxed SIMD. */
 let expected: { readonly plain: Outcome; readonly relaxed: Outcome };
 
 beforeAll(async () => {
   nodes = new Map(nodeLines.map((line) => [line, nodeOf(line)]));
-  project = await makeProject();
+  ({ folder: project, installed } = await makeProject());
   expected = {
     plain: await trainInNode(process.execPath, project, plain),
     relaxed: await trainInNode(process.execPath, project),
@@ -51,6 +52,15 @@ function need<T>(context: TestContext, place: Found<T> | undefined): T {
 function result({ threads: _, notes: __, ...rest }: Outcome): Omit<Outcome, "threads" | "notes"> {
   return rest;
 }
+
+test("npm installs the tarball in an empty project, and nothing but what it depends on", async (context) => {
+  need(context, installed);
+  const names = await readdir(join(project, "node_modules"));
+  expect(names).toContain("evenkeel");
+  // What cli-progress brings along; no sharp, which is optional.
+  expect(names.length).toBeLessThan(12);
+  expect(names).not.toContain("sharp");
+});
 
 describe("the program", () => {
   test("learns, and tells what it is made of", () => {

@@ -22,27 +22,44 @@ async function npm(...args: string[]): Promise<string> {
   return (await run(program, [...first, ...args])).stdout;
 }
 
-/** An empty project outside the repository with the packed package in node_modules, and test/places as its source. */
-export async function makeProject(): Promise<string> {
+export interface Project {
+  readonly folder: string;
+  /** Whether npm installed the package, or why it had to be unpacked by hand. */
+  readonly installed: Found<true>;
+}
+
+/** An empty project outside the repository with the packed package installed, and test/places as its source. */
+export async function makeProject(): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), "evenkeel-places-"));
-  const installed = join(folder, "node_modules", "evenkeel");
-  await mkdir(installed, { recursive: true });
   const packing = ["pack", "--ignore-scripts", "--json", "--pack-destination", folder];
   const [{ filename }] = JSON.parse(await npm(...packing));
-  await run("tar", ["-xzf", join(folder, filename), "--strip-components=1", "-C", installed]);
-  const { dependencies } = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
-  for (const name of Object.keys(dependencies)) {
-    await symlink(resolve("node_modules", name), join(folder, "node_modules", name), "junction");
-  }
-  await cp("test/places", folder, { recursive: true });
   await writeFile(join(folder, "package.json"), '{ "type": "module" }');
+  const installed = await install(folder, filename);
+  await cp("test/places", folder, { recursive: true });
   const program = await readFile("test/places/program.ts", "utf8");
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
   const { outputText } = ts.transpileModule(program, { compilerOptions: options });
   await writeFile(join(folder, "program.js"), outputText);
   const main = 'import { train } from "./program.js"; console.log(JSON.stringify(await train()));';
   await writeFile(join(folder, "main.js"), main);
-  return folder;
+  return { folder, installed };
+}
+
+/** As a user would; where npm can't reach its registry, unpacked, with the dependencies of this repository. */
+async function install(folder: string, tarball: string): Promise<Found<true>> {
+  try {
+    await npm("install", "--prefix", folder, "--no-audit", "--no-fund", join(folder, tarball));
+    return { found: true };
+  } catch (error) {
+    const target = join(folder, "node_modules", "evenkeel");
+    await mkdir(target, { recursive: true });
+    await run("tar", ["-xzf", join(folder, tarball), "--strip-components=1", "-C", target]);
+    const { dependencies } = JSON.parse(await readFile(join(target, "package.json"), "utf8"));
+    for (const name of Object.keys(dependencies)) {
+      await symlink(resolve("node_modules", name), join(folder, "node_modules", name), "junction");
+    }
+    return { missing: `npm can't install the tarball: ${firstLine(error)}` };
+  }
 }
 
 /** What a Node prints when it runs `args` in the project. */
