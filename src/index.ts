@@ -25,6 +25,8 @@ export { getRngState, type RngState, setRngState } from "./core/rng-state.ts";
 export type { Shape } from "./core/shape.ts";
 /** Datasets, transforms of their items, and the loader that makes batches of tensors of them. */
 export * as data from "./data/index.ts";
+/** Architectures with the names, starting values and outputs of torchvision's. */
+export * as models from "./models/index.ts";
 /** Layers, losses, and what builds, trains and inspects models of them. */
 export * as nn from "./nn/index.ts";
 export type { Bounds, Operable } from "./ops/elementwise.ts";

@@ -7,7 +7,7 @@ import { filesUnder } from "./support/tree.ts";
 /** Left to right: a file imports only from its own layer and from layers in later rows. */
 const layers = [
   ["cli"],
-  ["data", "optim", "checkpoint"],
+  ["data", "optim", "checkpoint", "models"],
   ["nn"],
   ["ops"],
   ["tensor"],
