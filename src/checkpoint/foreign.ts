@@ -1,3 +1,4 @@
+/** Which format a file has, by its first bytes. */
 import { CheckpointError } from "../core/errors.ts";
 
 interface Signature {
@@ -5,24 +6,14 @@ interface Signature {
   readonly bytes: readonly number[];
 }
 
-/** First bytes of formats that are often given in place of safetensors. */
+/** First bytes of formats that are often given in place of those that are read. */
 const signatures: readonly Signature[] = [
-  { name: "a zip archive, as torch.save writes (.pt, .pth)", bytes: [0x50, 0x4b, 0x03, 0x04] },
-  // Protocol 2, then the ten-byte number that PyTorch's format before 1.6 starts with.
-  {
-    name: "PyTorch's format before 1.6 (a pickle)",
-    bytes: [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46],
-  },
   { name: "a gzipped file", bytes: [0x1f, 0x8b, 0x08] },
   {
     name: "an HDF5 file, as Keras writes",
     bytes: [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a],
   },
   { name: "a NumPy array", bytes: [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] },
-  { name: "a pickle", bytes: [0x80, 0x02] },
-  { name: "a pickle", bytes: [0x80, 0x03] },
-  { name: "a pickle", bytes: [0x80, 0x04] },
-  { name: "a pickle", bytes: [0x80, 0x05] },
 ];
 
 /** An error that names the format when the bytes are those of another one and cannot be safetensors; else null. */
@@ -32,11 +23,21 @@ export function foreignFormat(bytes: Uint8Array<ArrayBuffer>): CheckpointError |
   if (found === undefined) return null;
   return new CheckpointError({
     op: "checkpoint.read",
-    expected: "a safetensors file, the one format that is read so far",
+    expected: "a file of torch.save or safetensors",
     actual: found.name,
     hint: "in Python, safetensors.torch.save_file(state_dict, path) writes one",
     offset: 0,
   });
+}
+
+/** Which reader takes the file: the content decides, not its name. */
+export function formatOf(bytes: Uint8Array<ArrayBuffer>): "safetensors" | "zip" | "pickle" {
+  if (couldBeSafetensors(bytes)) return "safetensors";
+  const [first, second, third, fourth] = bytes;
+  // The second pair starts an archive without any file.
+  const isZip = first === 0x50 && second === 0x4b;
+  if (isZip && ((third === 3 && fourth === 4) || (third === 5 && fourth === 6))) return "zip";
+  return first === 0x80 && second >= 2 && second <= 5 ? "pickle" : "safetensors";
 }
 
 /** A pickle's first bytes are also a small length, so a fitting header decides. */
