@@ -1,7 +1,7 @@
 /** Ending the reading and writing of checkpoints with an AbortSignal. */
 import fs, { type FileHandle, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { checkpoint, tensor } from "../src/index.ts";
 import { expectSameBytes } from "./support/close.ts";
@@ -13,12 +13,12 @@ const large = tensor(new Float32Array(12 * 2 ** 20));
 
 const folders: string[] = [];
 let path = "";
-beforeEach(async () => {
+async function begin(name: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "evenkeel-checkpoint-abort-"));
   folders.push(folder);
-  path = join(folder, "net.safetensors");
-  await checkpoint.write(path, { step: 1 });
-});
+  path = join(folder, name);
+  await checkpoint.write(path, new Map([["step", 1]]));
+}
 afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true, force: true });
 });
@@ -37,7 +37,7 @@ function watchFiles(watch: (file: FileHandle) => void): void {
 
 /** The file is what it was, and alone. */
 async function expectUntouched(before: Uint8Array): Promise<void> {
-  expect(await readdir(join(path, ".."))).toEqual(["net.safetensors"]);
+  expect(await readdir(join(path, ".."))).toEqual([basename(path)]);
   expectSameBytes(await readFile(path), before);
 }
 
@@ -51,7 +51,9 @@ async function hasTemporary(): Promise<boolean> {
   return (await readdir(join(path, ".."))).some((name) => name.endsWith(".tmp"));
 }
 
-describe("write", () => {
+describe.each(["net.safetensors", "net.pth"])("write %s", (name) => {
+  beforeEach(() => begin(name));
+
   test("aborted before it begins throws the reason and touches nothing", async () => {
     const before = await readFile(path);
     const writing = checkpoint.write(path, { large }, { signal: AbortSignal.abort(reason) });
@@ -112,14 +114,14 @@ describe("write", () => {
     watchFiles((file) => {
       vi.spyOn(file, "sync").mockImplementation(async () => controller.abort(reason));
     });
-    const writing = checkpoint.write(path, { step: 2 }, { signal: controller.signal });
+    const writing = checkpoint.write(path, new Map([["step", 2]]), { signal: controller.signal });
     await expect(writing).rejects.toBe(reason);
     await expectUntouched(before);
   });
 
   test("aborted after it ended leaves the new file", async () => {
     const controller = new AbortController();
-    await checkpoint.write(path, { step: 2 }, { signal: controller.signal });
+    await checkpoint.write(path, new Map([["step", 2]]), { signal: controller.signal });
     controller.abort(reason);
     const dict = await checkpoint.read(path);
     expect(dict.get("step")?.data()).toEqual(BigInt64Array.of(2n));
@@ -127,6 +129,8 @@ describe("write", () => {
 });
 
 describe("read", () => {
+  beforeEach(() => begin("net.safetensors"));
+
   test("aborted before it begins throws the reason, of a path, bytes or a Blob", async () => {
     const bytes = new Uint8Array(await readFile(path));
     for (const source of [path, bytes, new Blob([bytes]), join(path, "absent")]) {

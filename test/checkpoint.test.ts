@@ -305,10 +305,10 @@ describe("writing", () => {
   });
 
   test("another ending is refused before anything is written", async () => {
-    const path = join(folder, "model.pth");
-    await expect(checkpoint.write(path, {})).rejects.toThrow(/ending in \.safetensors.*model\.pth/);
+    const path = join(folder, "model.npz");
+    await expect(checkpoint.write(path, {})).rejects.toThrow(/ending in \.safetensors.*model\.npz/);
     await expect(checkpoint.write(path, {})).rejects.toBeInstanceOf(ArgumentError);
-    expect(await readdir(folder)).not.toContain("model.pth");
+    expect(await readdir(folder)).not.toContain("model.npz");
   });
 
   test.each<[string, unknown, RegExp]>([

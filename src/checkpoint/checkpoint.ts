@@ -1,16 +1,10 @@
-import { bytesOf, type Entry, scalarEntry } from "../core/entry.ts";
-import { ArgumentError, ShapeError } from "../core/errors.ts";
-import { formatShape, sizeOf } from "../core/shape.ts";
-import { backendFor, Tensor } from "../tensor/tensor.ts";
-import { type FileOptions, readFile, writeFileAtomic } from "./files.ts";
+import { ArgumentError } from "../core/errors.ts";
+import { type FileOptions, readFile } from "./files.ts";
 import { formatOf } from "./foreign.ts";
-import { formatSafetensors, parseSafetensors } from "./safetensors.ts";
+import { parseSafetensors } from "./safetensors.ts";
 import { StateDict } from "./state-dict.ts";
 import { parseTorchLegacy } from "./torch-legacy.ts";
 import { parseTorchZip } from "./torch-zip.ts";
-
-/** What can be written: tensors, whole numbers, and entries of another file. */
-export type Writable = Tensor | number | Entry;
 
 /**
  * Reads a checkpoint: its entries by name, in the file's own types, bit for bit. The content decides what it is, not its name:
@@ -52,35 +46,6 @@ export async function read(
   });
 }
 
-/**
- * Writes a state dict as a safetensors file that PyTorch's tools read; whole numbers become int64 scalars.
- * A reader sees the old file or the whole new one: it is written beside its place and renamed.
- *
- * Throws: ArgumentError, before anything is written, for another ending than .safetensors or a value that cannot be stored;
- * CheckpointError if the disk refuses; the signal's reason, and then the old file stays as it was and no other is left.
- *
- * @example
- * await checkpoint.write("net.safetensors", model.stateDict());
- */
-export async function write(
-  path: string,
-  stateDict: ReadonlyMap<string, Writable> | Readonly<Record<string, Writable>>,
-  options: FileOptions = {},
-): Promise<void> {
-  options.signal?.throwIfAborted();
-  if (!path.endsWith(".safetensors")) {
-    throw new ArgumentError({
-      op: "checkpoint.write",
-      expected: "a path ending in .safetensors, the one format that is written so far",
-      actual: path,
-    });
-  }
-  const pairs = stateDict instanceof Map ? [...stateDict] : Object.entries(stateDict);
-  // All values are taken before the first await: a training step meanwhile must not leave a file of two ages.
-  const entries = await Promise.all(pairs.map(([key, value]) => namedEntry(key, value)));
-  await writeFileAtomic(path, () => formatSafetensors(new Map(entries)), options);
-}
-
 async function parse(bytes: Uint8Array<ArrayBuffer>): Promise<StateDict> {
   const format = formatOf(bytes);
   if (format === "zip") return parseTorchZip(bytes);
@@ -92,40 +57,6 @@ async function readBlob(blob: Blob, { signal }: FileOptions): Promise<Uint8Array
   const bytes = new Uint8Array(await blob.arrayBuffer());
   signal?.throwIfAborted();
   return bytes;
-}
-
-async function namedEntry(key: string, value: Writable): Promise<[string, Entry]> {
-  if (key === "__metadata__") {
-    throw new ArgumentError({
-      op: "checkpoint.write",
-      expected: "another name than __metadata__, which the format keeps for itself",
-      actual: "an entry of that name",
-    });
-  }
-  if (!(value instanceof Tensor)) return [key, hostEntry(key, value)];
-  const { dtype, shape } = value;
-  const data = backendFor(value).readsSynchronously ? value.dataSync() : await value.data();
-  return [key, { dtype, shape, data: () => data }];
-}
-
-function hostEntry(key: string, value: number | Entry): Entry {
-  if (typeof value === "number") return scalarEntry(key, value);
-  if (typeof value?.data !== "function" || !Object.hasOwn(bytesOf, value.dtype)) {
-    throw new ArgumentError({
-      op: "checkpoint.write",
-      expected: `a tensor, a whole number or an entry for "${key}"`,
-      actual: value === null ? "null" : typeof value,
-    });
-  }
-  const expected = sizeOf(value.shape) * bytesOf[value.dtype];
-  if (value.data().byteLength !== expected) {
-    throw new ShapeError({
-      op: "checkpoint.write",
-      expected: `${expected} bytes of ${value.dtype} for "${key}" of shape ${formatShape(value.shape)}`,
-      actual: `${value.data().byteLength}`,
-    });
-  }
-  return value;
 }
 
 function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
