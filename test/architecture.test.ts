@@ -19,7 +19,7 @@ const layers = [
 const outside: Readonly<Record<string, readonly string[]>> = {
   cli: ["node:"],
   data: ["node:", "cli-progress", "sharp"],
-  checkpoint: ["node:", "fflate", "@zip.js/zip.js"],
+  checkpoint: ["node:", "@zip.js/zip.js"],
   backend: ["node:"],
 };
 

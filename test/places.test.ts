@@ -64,7 +64,8 @@ test("npm installs the tarball in an empty project, and nothing but what it depe
 
 describe("the program", () => {
   test("learns, and tells what it is made of", () => {
-    const { losses, batchNorms, kinds, error, printed: tree } = expected.plain;
+    const { losses, batchNorms, kinds, error, printed: tree, fromTorch } = expected.plain;
+    expect(fromTorch).toEqual([1.5, -2]);
     expect(losses).toHaveLength(20);
     expect(losses[19]).toBeLessThan(losses[0] / 10);
     expect(batchNorms).toBe(1);

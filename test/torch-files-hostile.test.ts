@@ -1,6 +1,6 @@
 /** Files that torch.save never wrote: each is refused quickly, by a CheckpointError that says why. */
 import { readFileSync } from "node:fs";
-import { deflateRawSync } from "node:zlib";
+import { crc32, deflateRawSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { CheckpointError, checkpoint } from "../src/index.ts";
 import { fixtureFolder } from "./support/fixtures.ts";
@@ -134,19 +134,23 @@ describe("archives that lie end with a CheckpointError", () => {
 
   test.each<[string, ZipChanges, RegExp]>([
     ["another size than the bytes", { size: 9000 }, /one size/],
-    ["sizes beyond the file", { size: 9000, packed: 9000 }, /before the directory/],
-    ["files that overlap", { packed: sound.length + 20, size: sound.length + 20 }, /overlap/],
-    ["zip64", { packed: 0xffffffff, size: 0xffffffff }, /zip64/],
+    ["sizes beyond the file", { size: 9000, packed: 9000 }, /end before what follows it/],
+    [
+      "files that overlap",
+      { packed: sound.length + 20, size: sound.length + 20 },
+      /what follows it/,
+    ],
+    ["sizes of 4 GiB", { packed: 0xffffffff, size: 0xffffffff }, /missing zip64/],
     ["encryption", { flags: 1 }, /encrypted/],
     ["another compression", { method: 14 }, /method 14/],
     ["deflated bytes that are none", { method: 8 }, /inflate/],
     ["a bomb by its own words", { method: 8, size: 0xf0000000 }, /inflate to at most/],
-    ["another name in the header", { centralName: "archive/data.pkx" }, /that of/],
-    ["a header elsewhere", { headerAt: 3 }, /the header of/],
-    ["fewer files than there are", { count: 1 }, /more bytes/],
-    ["more files than there are", { count: 9 }, /entry of the directory/],
-    ["a directory beyond", { directoryAt: 1 << 30 }, /before this record/],
-    ["many disks", { disk: 1 }, /one part/],
+    ["another name in the header", { centralName: "archive/data.pkk" }, /without/],
+    ["a header elsewhere", { headerAt: 3 }, /what follows it/],
+    ["fewer files than there are", { count: 1 }, /no such file in the archive/],
+    ["more files than there are", { count: 9 }, /Central directory header/],
+    ["a directory beyond", { directoryAt: 1 << 30 }, /mismatched central directory offset/],
+    ["many disks", { disk: 1 }, /Split zip file/],
   ])("%s", async (_, changes, message) => {
     expect((await failure(archive(sound, changes))).message).toMatch(message);
   });
@@ -158,19 +162,30 @@ describe("archives that lie end with a CheckpointError", () => {
     const pickle = Buffer.from(sound, "latin1");
     const deflated = [...deflateRawSync(pickle)];
     const size = pickle.length;
-    const dict = await checkpoint.read(archive(deflated, { method: 8, size }));
+    const crc = crc32(pickle);
+    const dict = await checkpoint.read(archive(deflated, { method: 8, size, crc }));
     expect([...dict.keys()]).toEqual(["w"]);
-    const error = await failure(archive(deflated, { method: 8, size: size + change }));
+    const error = await failure(archive(deflated, { method: 8, size: size + change, crc }));
     expect(error.message).toMatch(/to inflate/);
   });
 
-  test.each(["../data.pkl", "/etc/data.pkl", "a\\b/data.pkl", "a/../data.pkl"])(
-    "the path %s",
-    async (name) => {
-      const file = makeZip({ [name]: Buffer.from(sound, "latin1") });
-      expect((await failure(file)).message).toMatch(/within the archive's folder/);
-    },
-  );
+  test("deflated bytes of another checksum", async () => {
+    const pickle = Buffer.from(sound, "latin1");
+    const deflated = [...deflateRawSync(pickle)];
+    const file = archive(deflated, { method: 8, size: pickle.length, crc: 1 });
+    expect((await failure(file)).message).toMatch(/to inflate.*CRC32/i);
+  });
+
+  test("a name that its own header has otherwise", async () => {
+    const file = Buffer.from(archive(sound));
+    file[file.indexOf("data.pkl")] = "D".charCodeAt(0);
+    expect((await failure(file)).message).toMatch(/the header of "archive\/data\.pkl" at byte 0/);
+  });
+
+  test.each(["../data.pkl", "/etc/data.pkl", "a/../data.pkl"])("the path %s", async (name) => {
+    const file = makeZip({ [name]: Buffer.from(sound, "latin1") });
+    expect((await failure(file)).message).toMatch(/Unsafe filename/);
+  });
 
   test.each<[string, Record<string, string>, RegExp]>([
     ["none of PyTorch's", { "a/readme": "hello" }, /data\.pkl.*without/],

@@ -10,7 +10,12 @@ export interface Region {
   readonly fileOffset: number;
   /** Set for what was inflated: the file has no offset for its single bytes. */
   readonly inflatedName?: string;
+  /** Set where the file goes on behind the region: who reaches its end then needs more of it. */
+  readonly isOpenEnded?: boolean;
 }
+
+/** Thrown at the end of a region that is open-ended. */
+export class NeedsMore extends Error {}
 
 /** Reads a region from front to back; everything that would reach beyond its end is a CheckpointError. */
 export class Cursor {
@@ -88,6 +93,7 @@ export class Cursor {
     const start = this.at;
     const window = this.#region.bytes.subarray(start, start + longestLine);
     const length = window.indexOf(0x0a);
+    if (length < 0 && window.length < longestLine) this.#requireClosed();
     if (length < 0) throw this.fault(`a line of at most ${longestLine} bytes`, "no end of it");
     this.at = start + length + 1;
     return this.#decode(window.subarray(0, length), start);
@@ -101,9 +107,14 @@ export class Cursor {
     }
   }
 
+  #requireClosed(): void {
+    if (this.#region.isOpenEnded === true) throw new NeedsMore();
+  }
+
   #advance(count: number): number {
     const start = this.at;
     const left = this.length - start;
+    if (!(count <= left)) this.#requireClosed();
     if (!(count <= left)) throw this.fault(`${count} more bytes`, `${left}, then the end`);
     this.at = start + count;
     return start;

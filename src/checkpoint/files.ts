@@ -1,6 +1,7 @@
 /** The only file of this folder that touches the platform, so that importing the package in a page pulls in nothing of Node. */
-import { CheckpointError } from "../core/errors.ts";
+import { ArgumentError, CheckpointError } from "../core/errors.ts";
 import { nodeFiles } from "../core/node-files.ts";
+import type { ByteSource } from "./source.ts";
 
 /** One system call reads at most this much: a signal is looked at in between, and files beyond 2 GiB need several anyway. */
 const pieceBytes = 1 << 24;
@@ -11,26 +12,75 @@ export interface FileOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The path that a `file:` URL names on this system. Throws: ArgumentError in a page or for a URL that names none. */
+export function filePath(url: URL): string {
+  const op = "checkpoint.read";
+  node(op);
+  try {
+    return process.getBuiltinModule("node:url").fileURLToPath(url);
+  } catch (cause) {
+    throw new ArgumentError({
+      op,
+      expected: "a URL that names a file here",
+      actual: url.href,
+      cause,
+    });
+  }
+}
+
+/**
+ * A file that is read part by part. It is not held open in between; each reading first makes sure that it is still the same file.
+ * Throws: CheckpointError if it cannot be read or has changed, ArgumentError in a page.
+ */
+export async function fileSource(path: string, options: FileOptions = {}): Promise<ByteSource> {
+  const opened = await withFile(path, options, async (_, stat) => stat);
+  return {
+    size: opened.size,
+    read: (start, end, options = {}) =>
+      withFile(path, options, async (file, stat) => {
+        if (!isSame(stat, opened)) {
+          throw new CheckpointError({
+            op: "checkpoint.read",
+            expected: `${path} as it was when it was opened`,
+            actual: "a changed file",
+            hint: "open it again",
+            offset: 0,
+          });
+        }
+        return readPart(file, { start, end, ...options });
+      }),
+  };
+}
+
 /** The whole file. Throws CheckpointError if it cannot be read, ArgumentError in a page, the signal's reason. */
-export async function readFile(
+export function readFile(
   path: string,
-  { signal }: FileOptions = {},
+  options: FileOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  return withFile(path, options, (file, { size }) =>
+    readPart(file, { start: 0, end: size, ...options }),
+  );
+}
+
+/** What tells one file from another, and from what it was before. */
+interface Stats {
+  readonly size: number;
+  readonly ino: number;
+  readonly dev: number;
+  readonly mtimeMs: number;
+}
+
+async function withFile<Result>(
+  path: string,
+  { signal }: FileOptions,
+  use: (file: FileHandle, stat: Stats) => Promise<Result>,
+): Promise<Result> {
   const op = "checkpoint.read";
   const { fs } = node(op);
   try {
     const file = await fs.open(path, "r");
     try {
-      const bytes = new Uint8Array((await file.stat()).size);
-      let at = 0;
-      while (at < bytes.length) {
-        signal?.throwIfAborted();
-        const length = Math.min(pieceBytes, bytes.length - at);
-        const { bytesRead } = await file.read(bytes, at, length, at);
-        if (bytesRead === 0) break;
-        at += bytesRead;
-      }
-      return bytes.subarray(0, at);
+      return await use(file, await file.stat({ bigint: false }));
     } finally {
       await file.close();
     }
@@ -38,6 +88,32 @@ export async function readFile(
     signal?.throwIfAborted();
     throw unreachable(op, `to read ${path}`, cause);
   }
+}
+
+async function readPart(
+  file: FileHandle,
+  { start, end, signal }: FileOptions & { readonly start: number; readonly end: number },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(end - start);
+  let at = 0;
+  while (at < bytes.length) {
+    signal?.throwIfAborted();
+    const length = Math.min(pieceBytes, bytes.length - at);
+    const { bytesRead } = await file.read(bytes, at, length, start + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes.subarray(0, at);
+}
+
+/** Whether it is the file of then: not another of its name, and not written to since. */
+function isSame(now: Stats, then: Stats): boolean {
+  return (
+    now.ino === then.ino &&
+    now.dev === then.dev &&
+    now.size === then.size &&
+    now.mtimeMs === then.mtimeMs
+  );
 }
 
 /**

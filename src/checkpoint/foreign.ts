@@ -1,5 +1,6 @@
 /** Which format a file has, by its first bytes. */
 import { CheckpointError } from "../core/errors.ts";
+import type { ByteSource } from "./source.ts";
 
 interface Signature {
   readonly name: string;
@@ -16,12 +17,24 @@ const signatures: readonly Signature[] = [
   { name: "a NumPy array", bytes: [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] },
 ];
 
-/** An error that names the format when the bytes are those of another one and cannot be safetensors; else null. */
-export function foreignFormat(bytes: Uint8Array<ArrayBuffer>): CheckpointError | null {
-  if (couldBeSafetensors(bytes)) return null;
+/** First bytes that decide. */
+const decisive = 16;
+
+/**
+ * Which reader takes the file: the content decides, not its name.
+ * Throws: CheckpointError that names the format when the bytes are those of another one.
+ */
+export async function formatOf(source: ByteSource): Promise<"safetensors" | "zip" | "pickle"> {
+  const bytes = await source.read(0, Math.min(decisive, source.size));
+  if (couldBeSafetensors(bytes, source.size)) return "safetensors";
+  const [first, second, third, fourth] = bytes;
+  // The second pair starts an archive without any file.
+  const isZip = first === 0x50 && second === 0x4b;
+  if (isZip && ((third === 3 && fourth === 4) || (third === 5 && fourth === 6))) return "zip";
+  if (first === 0x80 && second >= 2 && second <= 5) return "pickle";
   const found = signatures.find(({ bytes: start }) => start.every((byte, i) => bytes[i] === byte));
-  if (found === undefined) return null;
-  return new CheckpointError({
+  if (found === undefined) return "safetensors";
+  throw new CheckpointError({
     op: "checkpoint.read",
     expected: "a file of torch.save or safetensors",
     actual: found.name,
@@ -30,19 +43,9 @@ export function foreignFormat(bytes: Uint8Array<ArrayBuffer>): CheckpointError |
   });
 }
 
-/** Which reader takes the file: the content decides, not its name. */
-export function formatOf(bytes: Uint8Array<ArrayBuffer>): "safetensors" | "zip" | "pickle" {
-  if (couldBeSafetensors(bytes)) return "safetensors";
-  const [first, second, third, fourth] = bytes;
-  // The second pair starts an archive without any file.
-  const isZip = first === 0x50 && second === 0x4b;
-  if (isZip && ((third === 3 && fourth === 4) || (third === 5 && fourth === 6))) return "zip";
-  return first === 0x80 && second >= 2 && second <= 5 ? "pickle" : "safetensors";
-}
-
 /** A pickle's first bytes are also a small length, so a fitting header decides. */
-function couldBeSafetensors(bytes: Uint8Array<ArrayBuffer>): boolean {
+function couldBeSafetensors(bytes: Uint8Array<ArrayBuffer>, size: number): boolean {
   if (bytes.length < 9 || bytes[8] !== 0x7b) return false;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  return view.getBigUint64(0, true) <= bytes.length - 8;
+  return view.getBigUint64(0, true) <= size - 8;
 }

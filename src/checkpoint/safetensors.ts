@@ -7,8 +7,9 @@
 import { bytesOf, type Entry, type EntryDType, entryArray } from "../core/entry.ts";
 import { CheckpointError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
-import { foreignFormat } from "./foreign.ts";
-import { type JsonNode, parseJson } from "./json.ts";
+import { type JsonNode, jsonMembers } from "./json.ts";
+import { LazyStateDict, type Loadable } from "./lazy-state-dict.ts";
+import type { ByteSource } from "./source.ts";
 
 const nameByDType: Readonly<Record<EntryDType, string>> = {
   float64: "F64",
@@ -34,25 +35,25 @@ const dtypeByName = new Map(
 const longestHeader = 100_000_000;
 
 /**
- * Entries of a safetensors file. They read from `bytes` when asked, so do not change these.
+ * Reads the header of a safetensors file.
  * Throws: CheckpointError with the byte offset at which the file is not what it should be.
  */
-export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>): Map<string, Entry> {
-  const dataStart = headerEnd(bytes);
-  const header = parseJson(bytes, { from: 8, to: dataStart });
-  const dict: Map<string, Entry> = new Map();
+export async function openSafetensors(source: ByteSource): Promise<LazyStateDict> {
+  const dataStart = await headerEnd(source);
+  const header = await source.read(0, dataStart);
+  const entries = new Map<string, Loadable>();
   const places: Place[] = [];
-  for (const [key, node] of membersOf(header, "the header")) {
+  for (const [key, node] of jsonMembers(header, { from: 8, to: dataStart })) {
     if (key === "__metadata__") {
       checkMetadata(node);
       continue;
     }
     const place = readPlace(key, node);
     places.push(place);
-    dict.set(key, entryAt(bytes, dataStart, place));
+    entries.set(key, entryAt(source, dataStart, place));
   }
-  checkCover(places, { dataStart, fileEnd: bytes.length });
-  return dict;
+  checkCover(places, { dataStart, fileEnd: source.size });
+  return new LazyStateDict(entries);
 }
 
 /** The file as pieces to be written one after the other: header, then one piece per entry. */
@@ -108,22 +109,19 @@ function fault(expected: string, actual: string, offset: number): CheckpointErro
 }
 
 /** Byte at which the header ends and the values begin. */
-function headerEnd(bytes: Uint8Array<ArrayBuffer>): number {
-  const foreign = foreignFormat(bytes);
-  if (foreign !== null) throw foreign;
-  if (bytes.length < 8) {
-    throw fault("8 bytes with the length of the header", `a file of ${bytes.length} bytes`, 0);
-  }
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+async function headerEnd({ size, read }: ByteSource): Promise<number> {
+  if (size < 8) throw fault("8 bytes with the length of the header", `a file of ${size} bytes`, 0);
+  const start = await read(0, Math.min(9, size));
+  const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
   if (length > longestHeader) {
     throw fault(`a header of at most ${longestHeader} bytes`, `${length}`, 0);
   }
   const end = 8 + Number(length);
-  if (end > bytes.length || length === 0n) {
-    throw fault(`a header of 2 to ${bytes.length - 8} bytes`, `${length}`, 0);
+  if (end > size || length === 0n) {
+    throw fault(`a header of 2 to ${size - 8} bytes`, `${length}`, 0);
   }
-  if (bytes[8] !== 0x7b)
-    throw fault('"{", where the header starts,', `byte 0x${bytes[8].toString(16)}`, 8);
+  if (start[8] !== 0x7b)
+    throw fault('"{", where the header starts,', `byte 0x${start[8].toString(16)}`, 8);
   return end;
 }
 
@@ -220,13 +218,15 @@ function byStart(a: Place, b: Place): number {
   return a.start - b.start || a.end - b.end;
 }
 
-function entryAt(bytes: Uint8Array<ArrayBuffer>, dataStart: number, place: Place): Entry {
+function entryAt(source: ByteSource, dataStart: number, place: Place): Loadable {
   const { dtype, shape, start, end } = place;
-  const from = bytes.byteOffset + dataStart + start;
   return {
     dtype,
     shape,
-    data: () => entryArray(dtype, bytes.buffer.slice(from, from + end - start)),
+    async load(options) {
+      const bytes = await source.read(dataStart + start, dataStart + end, options);
+      return { dtype, shape, data: () => entryArray(dtype, bytes.slice().buffer) };
+    },
   };
 }
 

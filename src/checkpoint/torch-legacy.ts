@@ -4,35 +4,53 @@
  * Source: torch/serialization.py, `_legacy_save` and `_legacy_load`.
  */
 import { bytesOf } from "../core/entry.ts";
-import { Cursor } from "./cursor.ts";
+import { Cursor, NeedsMore } from "./cursor.ts";
+import type { LazyStateDict } from "./lazy-state-dict.ts";
 import { unpickle } from "./pickle.ts";
 import { describeValue, PickleDict, type PickleValue } from "./pickle-values.ts";
-import type { StateDict } from "./state-dict.ts";
+import type { ByteSource } from "./source.ts";
 import { plainHost, type StorageId, torchHost } from "./torch-globals.ts";
 import { stateDictOf } from "./torch-state.ts";
-import { expandedLimit, isCount, Storage, storageDType } from "./torch-tensor.ts";
+import { isCount, Storage, storageDType } from "./torch-tensor.ts";
+import { expandedLimit } from "./zip.ts";
 
 const magic = 0x1950a86a20f9469cfc6cn;
 const protocol = 1001;
 
-/** A storage's memory, whose place is known once the pickles are read. */
+/** A storage, whose place in the file is known once the pickles are read. */
 interface Place {
   readonly count: number;
   readonly width: number;
-  bytes: Uint8Array<ArrayBuffer> | null;
+  start: number | null;
 }
 
-/** Throws: CheckpointError with the byte offset at which the file is not what it should be. */
-export function parseTorchLegacy(bytes: Uint8Array<ArrayBuffer>): StateDict {
-  const cursor = new Cursor({ bytes, fileOffset: 0 });
+/** The pickles of most files fit. */
+const firstWindow = 1 << 20;
+
+/**
+ * Reads the pickles and where the storages lie.
+ * Throws: CheckpointError with the byte offset at which the file is not what it should be.
+ */
+export async function openTorchLegacy(source: ByteSource): Promise<LazyStateDict> {
+  for (let length = firstWindow; ; length *= 8) {
+    const end = Math.min(length, source.size);
+    const bytes = await source.read(0, end);
+    const cursor = new Cursor({ bytes, fileOffset: 0, isOpenEnded: end < source.size });
+    try {
+      return await parse(cursor, source);
+    } catch (error) {
+      if (!(error instanceof NeedsMore)) throw error;
+    }
+  }
+}
+
+async function parse(cursor: Cursor, source: ByteSource): Promise<LazyStateDict> {
   requireHeader(cursor);
   const places = new Map<string, Place>();
-  const host = torchHost((id, at) => storageOf(places, id, at));
+  const host = torchHost((id, at) => storageOf(places, { id, source, cursor: at }));
   const root = unpickle(cursor, host);
-  readStorages(places, unpickle(cursor, plainHost), cursor);
-  const end = cursor.at;
-  if (end !== cursor.length)
-    throw cursor.fault("the file's end", `${cursor.length - end} more bytes`);
+  const keys = unpickle(cursor, plainHost);
+  await findStorages(places, keys, { source, cursor });
   return stateDictOf(root, cursor);
 }
 
@@ -54,26 +72,31 @@ function requireHeader(cursor: Cursor): void {
   );
 }
 
-function storageOf(places: Map<string, Place>, id: StorageId, cursor: Cursor): Storage {
+function storageOf(
+  places: Map<string, Place>,
+  {
+    id,
+    source,
+    cursor,
+  }: { readonly id: StorageId; readonly source: ByteSource; readonly cursor: Cursor },
+): Storage {
   const { type, key, count, view } = id;
   const dtype = storageDType(type) ?? "uint8";
   const width = bytesOf[dtype];
-  const place = places.get(key) ?? { count, width, bytes: null };
+  const place = places.get(key) ?? { count, width, start: null };
   if (place.count !== count || place.width !== width) {
     throw cursor.fault(`storage ${key.slice(0, 40)} as named before`, "another size of it");
   }
   places.set(key, place);
-  const [start, length] = view === null ? [0, count] : viewRange(view, count, cursor);
-  const bytes = () => {
-    const all = place.bytes ?? new Uint8Array(0);
-    return all.subarray(start * width, (start + length) * width);
+  const [first, length] = view === null ? [0, count] : viewRange(view, count, cursor);
+  const bytes: ByteSource = {
+    size: length * width,
+    read(start, end, options) {
+      const from = (place.start ?? 0) + first * width;
+      return source.read(from + start, from + end, options);
+    },
   };
-  return new Storage({
-    dtype,
-    byteLength: length * width,
-    bytes,
-    byteLimit: expandedLimit(cursor.length),
-  });
+  return new Storage({ dtype, bytes, byteLimit: expandedLimit(source.size) });
 }
 
 /** (key, offset, count): a part of the storage that is one by itself. */
@@ -83,21 +106,33 @@ function viewRange(view: PickleValue, count: number, cursor: Cursor): [number, n
   throw cursor.fault(`a part of a storage of ${count} elements`, describeValue(view));
 }
 
-function readStorages(places: ReadonlyMap<string, Place>, keys: PickleValue, cursor: Cursor): void {
+/** Behind the pickles: each storage as its count of elements and these. Only the counts are read. */
+async function findStorages(
+  places: ReadonlyMap<string, Place>,
+  keys: PickleValue,
+  { source, cursor }: { readonly source: ByteSource; readonly cursor: Cursor },
+): Promise<void> {
   if (!Array.isArray(keys)) throw cursor.fault("a list of storages", describeValue(keys));
+  let at = cursor.at;
   for (const key of keys) {
     const place = typeof key === "string" ? places.get(key) : undefined;
-    if (place === undefined || place.bytes !== null) {
-      throw cursor.fault("each storage of a tensor once", describeValue(key));
+    if (place === undefined || place.start !== null) {
+      throw cursor.fault("each storage of a tensor once", describeValue(key), at);
     }
-    const at = cursor.at;
-    const count = cursor.uint64();
+    const bytes = await source.read(at, Math.min(at + 8, source.size));
+    const count = new Cursor({ bytes, fileOffset: at }).uint64();
     if (count !== place.count) {
       throw cursor.fault(`a storage of ${place.count} elements`, `${count}`, at);
     }
-    place.bytes = cursor.take(count * place.width);
+    place.start = at + 8;
+    at = place.start + count * place.width;
+    if (at > source.size) {
+      throw cursor.fault(`${at - source.size} more bytes`, "the end", source.size);
+    }
   }
-  const missing = [...places].find(([, { bytes }]) => bytes === null);
+  if (at !== source.size)
+    throw cursor.fault("the file's end", `${source.size - at} more bytes`, at);
+  const missing = [...places].find(([, { start }]) => start === null);
   if (missing !== undefined) {
     throw cursor.fault(`storage ${missing[0].slice(0, 40)} of a tensor`, "none");
   }

@@ -2,6 +2,7 @@
 import type { Entry } from "../core/entry.ts";
 import type { StateVersion } from "../nn/state-dict.ts";
 import type { Cursor } from "./cursor.ts";
+import { LazyStateDict } from "./lazy-state-dict.ts";
 import {
   describeValue,
   PickleDict,
@@ -9,7 +10,7 @@ import {
   PickleObject,
   type PickleValue,
 } from "./pickle-values.ts";
-import { type Plain, StateDict } from "./state-dict.ts";
+import type { Plain } from "./state-dict.ts";
 import { nameOf } from "./torch-globals.ts";
 import { TorchTensor } from "./torch-tensor.ts";
 
@@ -18,26 +19,40 @@ const usualNames = ["state_dict", "model_state_dict", "model", "module", "net", 
 
 const deepest = 100;
 
-/** The rule that `checkpoint.read` documents. */
-export function stateDictOf(root: PickleValue, cursor: Cursor): StateDict {
-  const convert = new Converter(cursor);
+/** The rule that `checkpoint.read` documents. All of the file is checked; no value of a tensor is read. */
+export function stateDictOf(root: PickleValue, cursor: Cursor): LazyStateDict {
   const outer = membersOf(root);
   const name = usualNames.find((usual) => holdsTensors(outer.get(usual)));
   const chosen = name === undefined ? root : (outer.get(name) ?? null);
-  const entries: [string, Entry][] = [];
+  const entries: [string, TorchTensor][] = [];
   const others = new Map<PickleValue, PickleValue>();
+  const names = new Converter(cursor, () => null);
   for (const [key, value] of membersOf(chosen)) {
-    if (value instanceof TorchTensor) entries.push([convert.key(key), value.entry]);
+    if (value instanceof TorchTensor) entries.push([names.key(key), value]);
     else others.set(key, value);
   }
   requireDistinct(entries, cursor);
   const rest = new Map(name === undefined ? others : outer);
   if (name !== undefined) rest.delete(name);
-  const plain = convert.members(rest, 1);
-  const left = convert.members(others, 2);
-  return new StateDict(entries, {
-    rest: name === undefined || others.size === 0 ? plain : { ...plain, [name]: left },
+  const restWith = (entryOf: (tensor: TorchTensor) => Entry | null) => {
+    const convert = new Converter(cursor, entryOf);
+    const plain = convert.members(rest, 1);
+    const left = convert.members(others, 2);
+    return name === undefined || others.size === 0 ? plain : { ...plain, [name]: left };
+  };
+  const tensors = new Set<TorchTensor>();
+  // Once without values: what is wrong with it is found before anything is read.
+  restWith((tensor) => {
+    tensors.add(tensor);
+    return null;
+  });
+  return new LazyStateDict(new Map(entries), {
     metadata: versionsOf(chosen),
+    async rest(options) {
+      const loaded = new Map<TorchTensor, Entry>();
+      for (const tensor of tensors) loaded.set(tensor, await tensor.load(options));
+      return restWith((tensor) => loaded.get(tensor) ?? null);
+    },
   });
 }
 
@@ -52,7 +67,10 @@ function holdsTensors(value: PickleValue | undefined): boolean {
   return [...value.members.values()].some((member) => member instanceof TorchTensor);
 }
 
-function requireDistinct(entries: readonly (readonly [string, Entry])[], cursor: Cursor): void {
+function requireDistinct(
+  entries: readonly (readonly [string, TorchTensor])[],
+  cursor: Cursor,
+): void {
   const names = new Set(entries.map(([key]) => key));
   if (names.size === entries.length) return;
   throw cursor.fault("names that differ also as text", "two keys of one text");
@@ -71,11 +89,13 @@ function versionsOf(dict: PickleValue): Map<string, StateVersion> {
 
 class Converter {
   readonly #cursor: Cursor;
+  readonly #entryOf: (tensor: TorchTensor) => Entry | null;
   /** A value that the memo repeats inside others multiplies; without that every value has its own byte in the file. */
   #left: number;
 
-  constructor(cursor: Cursor) {
+  constructor(cursor: Cursor, entryOf: (tensor: TorchTensor) => Entry | null) {
     this.#cursor = cursor;
+    this.#entryOf = entryOf;
     this.#left = 4 * cursor.length + 1000;
   }
 
@@ -104,7 +124,7 @@ class Converter {
   value(value: PickleValue, depth: number): Plain {
     this.#spend(1);
     if (depth > deepest) throw this.#cursor.fault(`at most ${deepest} levels of nesting`, "more");
-    if (value instanceof TorchTensor) return value.entry;
+    if (value instanceof TorchTensor) return this.#entryOf(value);
     if (value instanceof PickleDict) return this.members(value.members, depth + 1);
     if (value instanceof PickleGlobal) return nameOf(value, this.#cursor);
     if (Array.isArray(value)) return value.map((item) => this.value(item, depth + 1));

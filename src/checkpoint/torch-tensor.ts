@@ -8,7 +8,9 @@ import {
 } from "../core/entry.ts";
 import { sizeOf } from "../core/shape.ts";
 import type { Cursor } from "./cursor.ts";
+import type { FileOptions } from "./files.ts";
 import { describeValue, PickleGlobal, PickleObject, type PickleValue } from "./pickle-values.ts";
+import type { ByteSource } from "./source.ts";
 
 /** Element types by the names of PyTorch's storages. */
 const dtypeByStorage: ReadonlyMap<string, EntryDType> = new Map([
@@ -29,11 +31,6 @@ const dtypeByStorage: ReadonlyMap<string, EntryDType> = new Map([
 /** Sizes past which nobody's tensor goes; PyTorch itself stops at 64 axes. */
 const mostAxes = 64;
 
-/** What a file of `length` bytes may grow to: deflated zeros and expanded tensors do, but not without bound. */
-export function expandedLimit(length: number): number {
-  return 64 * length + (1 << 24);
-}
-
 /** Whether a name is that of a type of storage or of elements: a value, not a call. */
 export function isTypeName(name: string): boolean {
   return dtypeByStorage.has(name) || dtypeNamed(name) !== null || name === "torch.bool";
@@ -53,29 +50,47 @@ export function storageDType(name: string): EntryDType | null {
 export class Storage extends PickleObject {
   readonly kind = "a storage";
   readonly dtype: EntryDType;
-  readonly byteLength: number;
-  /** Throws while the place in the file is not known. */
-  readonly bytes: () => Uint8Array<ArrayBuffer>;
+  /** Its bytes. What the file says of their place may be known only once the pickle is read. */
+  readonly bytes: ByteSource;
   /** Bytes a tensor may take once its strides are resolved: an expanded one takes more than its storage. */
   readonly byteLimit: number;
 
-  constructor(fields: Pick<Storage, "dtype" | "byteLength" | "bytes" | "byteLimit">) {
+  constructor(fields: Pick<Storage, "dtype" | "bytes" | "byteLimit">) {
     super();
     this.dtype = fields.dtype;
-    this.byteLength = fields.byteLength;
     this.bytes = fields.bytes;
     this.byteLimit = fields.byteLimit;
   }
 }
 
-/** A tensor as a leaf of a pickle. */
+/** A tensor as a leaf of a pickle: what it is, and where its values lie. */
 export class TorchTensor extends PickleObject {
   readonly kind = "a tensor";
-  readonly entry: Entry;
+  readonly dtype: EntryDType;
+  readonly shape: readonly number[];
+  readonly #storage: Storage;
+  readonly #layout: Layout;
 
-  constructor(entry: Entry) {
+  constructor(dtype: EntryDType, storage: Storage, layout: Layout) {
     super();
-    this.entry = entry;
+    this.dtype = dtype;
+    this.shape = layout.shape;
+    this.#storage = storage;
+    this.#layout = layout;
+  }
+
+  /** Reads its part of the storage; `data()` of the entry copies from that. */
+  async load(options?: FileOptions): Promise<Entry> {
+    const { dtype, shape } = this;
+    const width = bytesOf[dtype];
+    const start = shape.includes(0) ? 0 : this.#layout.offset;
+    const bytes = await this.#storage.bytes.read(
+      start * width,
+      reachOf(this.#layout) * width,
+      options,
+    );
+    const layout = { ...this.#layout, offset: 0 };
+    return { dtype, shape, data: () => gather(dtype, bytes, layout) };
   }
 }
 
@@ -105,7 +120,7 @@ export function rebuildTensor(
   }
   const layout = { offset, shape, strides };
   checkReach(layout, { dtype, storage, cursor });
-  return new TorchTensor({ dtype, shape, data: () => gather(dtype, storage.bytes(), layout) });
+  return new TorchTensor(dtype, storage, layout);
 }
 
 function requireDType(value: PickleValue, cursor: Cursor): EntryDType {
@@ -122,21 +137,25 @@ function isCounts(value: PickleValue | undefined): value is number[] {
   return Array.isArray(value) && value.every(isCount);
 }
 
+/** The element behind the last that the tensor touches; 0 for an empty one, whose other sizes may overflow a product. */
+function reachOf({ offset, shape, strides }: Layout): number {
+  if (shape.includes(0)) return 0;
+  return shape.reduce((last, size, i) => last + (size - 1) * strides[i], offset) + 1;
+}
+
 function checkReach(
-  { offset, shape, strides }: Layout,
+  layout: Layout,
   within: { readonly dtype: EntryDType; readonly storage: Storage; readonly cursor: Cursor },
 ): void {
   const { dtype, storage, cursor } = within;
-  const bytes = sizeOf(shape) * bytesOf[dtype];
-  // An empty tensor reaches nothing, but its other sizes may still overflow a product.
-  if (shape.includes(0)) return;
-  const reach = shape.reduce((last, size, i) => last + (size - 1) * strides[i], offset) + 1;
-  if (!(reach * bytesOf[dtype] <= storage.byteLength)) {
+  const reach = reachOf(layout) * bytesOf[dtype];
+  if (!(reach <= storage.bytes.size)) {
     throw cursor.fault(
-      `a tensor within its storage of ${storage.byteLength} bytes`,
-      `one that reaches to ${reach * bytesOf[dtype]}`,
+      `a tensor within its storage of ${storage.bytes.size} bytes`,
+      `one that reaches to ${reach}`,
     );
   }
+  const bytes = layout.shape.includes(0) ? 0 : sizeOf(layout.shape) * bytesOf[dtype];
   if (!(bytes <= storage.byteLimit)) {
     throw cursor.fault(
       `a tensor of at most ${storage.byteLimit} bytes in a file of this size`,

@@ -1,196 +1,220 @@
-/**
- * The directory of a zip archive and the bytes of its files, trusted no further than the archive bears out.
- * Source: APPNOTE.TXT 6.3.10 of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16.
- */
-import type { CheckpointError } from "../core/errors.ts";
-import { Cursor, type Region } from "./cursor.ts";
+/** The files of a zip archive, read with zip.js and trusted no further than the archive bears out. */
+import { CheckpointError } from "../core/errors.ts";
+import type { FileOptions } from "./files.ts";
+import type { ByteSource } from "./source.ts";
 
-/** A file of the archive. */
-export interface ZipEntry {
+/** A file of the archive. As a source it gives its content, inflated as a whole where it is deflated. */
+export interface ZipFile extends ByteSource {
   readonly name: string;
   readonly isDeflated: boolean;
-  /** Bytes once inflated. */
-  readonly size: number;
   /** Where its own header starts in the archive. */
   readonly header: number;
-  /** Where its bytes, compressed or not, lie there. */
-  readonly start: number;
-  readonly end: number;
+  /** Where its content starts in the archive, compressed or not. */
+  locate(): Promise<number>;
 }
 
-const signatures = { local: 0x04034b50, central: 0x02014b50, end: 0x06054b50 };
-const endLength = 22;
-const longestComment = 0xffff;
-/** Bits of the flags: encrypted, patch data, strongly encrypted, masked headers. */
-const refusedFlags = 0x0001 | 0x0020 | 0x0040 | 0x2000;
-
-/** The archive's files by name. Throws: CheckpointError for whatever contradicts itself, is encrypted, or needs zip64. */
-export function zipEntries(bytes: Uint8Array<ArrayBuffer>): Map<string, ZipEntry> {
-  const region = { bytes, fileOffset: 0 };
-  const { count, start, end } = findDirectory(region);
-  const cursor = new Cursor(region, start);
-  const entries = new Map<string, ZipEntry>();
-  for (let i = 0; i < count; i++) {
-    const at = cursor.at;
-    const entry = readEntry(cursor, start);
-    if (entries.has(entry.name)) {
-      throw cursor.fault("names that differ", JSON.stringify(entry.name), at);
-    }
-    entries.set(entry.name, entry);
-  }
-  if (cursor.at !== end) throw cursor.fault("the end of the archive's directory", "more bytes");
-  checkOverlap([...entries.values()], cursor);
-  return entries;
+/** What zip.js says of a file, as far as it is used here. */
+interface Listing {
+  readonly filename: string;
+  readonly rawFilename: Uint8Array;
+  readonly offset: number;
+  readonly compressedSize: number;
+  readonly uncompressedSize: number;
+  readonly compressionMethod: number;
+  readonly encrypted: boolean;
+  readonly directory: boolean;
+  getData?(out: WritableStream, options: { readonly checkCrc32: boolean }): Promise<unknown>;
 }
 
-/** Inflates one file. Throws: CheckpointError if it does not give the bytes that the directory says. */
-export async function inflate(
-  bytes: Uint8Array<ArrayBuffer>,
-  entry: ZipEntry,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { inflateSync } = await import("fflate");
-  // One byte more than there should be: what is longer shows there, and no more memory is taken.
-  const out = new Uint8Array(entry.size + 1);
-  const cursor = new Cursor({ bytes, fileOffset: 0 }, entry.start);
-  try {
-    const inflated = inflateSync(bytes.subarray(entry.start, entry.end), { out });
-    if (inflated.length === entry.size) return out.subarray(0, entry.size);
-  } catch (cause) {
-    throw cursor.fault(`"${entry.name}" to inflate`, String(cause));
-  }
-  throw cursor.fault(`"${entry.name}" to inflate to ${entry.size} bytes`, "another number");
+const localHeaderLength = 30;
+const localSignature = 0x04034b50;
+
+/** What zip.js warns of in sound archives: PyTorch's have records for large files even where those are small. */
+const harmless = new Set(["trailing central directory data", "unsorted central directory"]);
+
+/** What an archive may inflate to: deflated zeros shrink a thousandfold, but nobody's checkpoint does. */
+export function expandedLimit(length: number): number {
+  return 64 * length + (1 << 24);
 }
 
-interface Directory {
-  readonly count: number;
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The record at the archive's end, behind which only a comment may follow. */
-function findDirectory(region: Region): Directory {
-  const { length } = region.bytes;
-  const view = new DataView(region.bytes.buffer, region.bytes.byteOffset, length);
-  const first = Math.max(0, length - endLength - longestComment);
-  for (let at = length - endLength; at >= first; at--) {
-    if (view.getUint32(at, true) !== signatures.end) continue;
-    if (view.getUint16(at + 20, true) !== length - endLength - at) continue;
-    return readDirectory(new Cursor(region, at + 4), at);
-  }
-  throw new Cursor(region, length).fault(
-    "the directory of a zip archive",
-    "none: the file was cut short, or is damaged",
+/**
+ * The archive's files by name; only its directory is read.
+ * Throws: CheckpointError for whatever contradicts itself, is encrypted, in parts, or compressed otherwise than by deflate.
+ */
+export async function openZip(source: ByteSource): Promise<Map<string, ZipFile>> {
+  const { listings, directoryStart } = await list(source);
+  const byPlace = listings
+    .filter(({ directory }) => !directory)
+    .sort((a, b) => a.offset - b.offset);
+  const limits = new Map(
+    byPlace.map((entry, i) => [entry, byPlace[i + 1]?.offset ?? directoryStart]),
   );
+  const files = new Map<string, ZipFile>();
+  // In the directory's order, so that an error names the first that is wrong.
+  for (const entry of listings) {
+    const limit = limits.get(entry);
+    if (limit === undefined) continue;
+    checkListing(entry, limit);
+    if (files.has(entry.filename)) {
+      throw fault("names that differ", `${quoted(entry.filename)} twice`, entry.offset);
+    }
+    files.set(entry.filename, fileOf(source, entry, limit));
+  }
+  const inflated = listings.reduce(
+    (sum, entry) => sum + (isDeflated(entry) ? entry.uncompressedSize : 0),
+    0,
+  );
+  if (inflated > expandedLimit(source.size)) {
+    throw fault(
+      `files that inflate to at most ${expandedLimit(source.size)} bytes`,
+      `${inflated}`,
+      directoryStart,
+    );
+  }
+  return files;
 }
 
-function readDirectory(cursor: Cursor, recordAt: number): Directory {
-  const [disk, directoryDisk, countHere, count] = times(4, () => cursor.uint16());
-  const [size, start] = times(2, () => cursor.uint32());
-  if (count === 0xffff || size === 0xffffffff || start === 0xffffffff) {
-    throw zip64Fault(cursor, recordAt);
+/** The archive's directory as zip.js reads it, 64-bit sizes included. */
+async function list(source: ByteSource) {
+  const { Reader, ZipReader } = await import("@zip.js/zip.js/lib/zip-core.js");
+  class SourceReader extends Reader<ByteSource> {
+    override readUint8Array(index: number, length: number): Promise<Uint8Array> {
+      const end = Math.min(index + length, source.size);
+      return source.read(Math.min(index, end), end);
+    }
   }
-  if (disk !== 0 || directoryDisk !== 0 || countHere !== count) {
-    throw cursor.fault("an archive in one part", "a part of one", recordAt);
+  const reader = new SourceReader(source);
+  reader.size = source.size;
+  const zip = new ZipReader(reader, { useWebWorkers: false, filenameValidation: "strict" });
+  try {
+    const listings: readonly Listing[] = await zip.getEntries();
+    // It makes sense of damaged archives, where one that is wrong in one place may be in others.
+    const repaired = zip.warnings?.find(({ reason }) => !harmless.has(reason));
+    if (repaired !== undefined) throw new Error(repaired.reason);
+    return { listings, directoryStart: zip.directoryOffset ?? source.size };
+  } catch (cause) {
+    if (!isPlainError(cause)) throw cause;
+    throw new CheckpointError({
+      op: "checkpoint.read",
+      expected: `the directory of a zip archive before byte ${source.size}`,
+      actual: cause.message,
+      ...(/not found/.test(cause.message)
+        ? { hint: "the file may have been cut short: fetch it again" }
+        : {}),
+      offset: source.size,
+      cause,
+    });
   }
-  // PyTorch puts zip64's records between the directory and this one, also where nothing needs them.
-  if (start + size > recordAt) {
-    throw cursor.fault("a directory before this record", `${start} + ${size}`, recordAt);
-  }
-  return { count, start, end: start + size };
 }
 
-function readEntry(cursor: Cursor, directoryStart: number): ZipEntry {
-  const at = cursor.at;
-  requireSignature(cursor, signatures.central, "an entry of the directory");
-  cursor.take(4);
-  const [flags, method] = times(2, () => cursor.uint16());
-  cursor.take(8);
-  const [packed, size] = times(2, () => cursor.uint32());
-  const [nameLength, extraLength, commentLength] = times(3, () => cursor.uint16());
-  cursor.take(8);
-  const header = cursor.uint32();
-  const name = cursor.text(nameLength);
-  cursor.take(extraLength + commentLength);
-  if (packed === 0xffffffff || size === 0xffffffff || header === 0xffffffff) {
-    throw zip64Fault(cursor, at);
+function checkListing(entry: Listing, limit: number): void {
+  const { filename, rawFilename, offset, compressedSize, uncompressedSize } = entry;
+  const name = quoted(filename);
+  const at = Math.min(offset, limit);
+  if (entry.encrypted) throw fault("a plain archive", `${name} encrypted`, at);
+  if (entry.compressionMethod !== 0 && !isDeflated(entry)) {
+    throw fault("files stored or deflated", `method ${entry.compressionMethod} for ${name}`, at);
   }
-  if ((flags & refusedFlags) !== 0) {
-    throw cursor.fault("a plain archive", `encrypted or patch data in ${quoted(name)}`, at);
-  }
-  if (method !== 0 && method !== 8) {
-    throw cursor.fault("files stored or deflated", `method ${method} for ${quoted(name)}`, at);
-  }
-  if (method === 0 && packed !== size) {
-    throw cursor.fault(`one size for ${quoted(name)}, which is stored`, `${packed}, ${size}`, at);
-  }
-  requirePlainPath(name, cursor, at);
-  const start = dataStart(cursor, { name, header });
-  if (start + packed > directoryStart) {
-    throw cursor.fault(
-      `${quoted(name)} to end before the directory at ${directoryStart}`,
-      `${start} + ${packed}`,
+  if (!isDeflated(entry) && compressedSize !== uncompressedSize) {
+    throw fault(
+      `one size for ${name}, which is stored`,
+      `${compressedSize}, ${uncompressedSize}`,
       at,
     );
   }
-  return { name, isDeflated: method === 8, size, header, start, end: start + packed };
+  // Files that share bytes are how small archives claim to hold large ones.
+  const end = offset + localHeaderLength + rawFilename.length + compressedSize;
+  if (!(end <= limit)) {
+    throw fault(`${name} to end before what follows it at ${limit}`, `${end}`, at);
+  }
 }
 
-/** Where the bytes behind the local header start; that must be of the same name. */
-function dataStart(
-  cursor: Cursor,
-  entry: { readonly name: string; readonly header: number },
-): number {
-  const back = cursor.at;
-  cursor.at = entry.header;
-  requireSignature(cursor, signatures.local, `the header of ${quoted(entry.name)}`);
-  cursor.take(22);
-  const [nameLength, extraLength] = times(2, () => cursor.uint16());
-  const name = cursor.text(nameLength);
-  if (name !== entry.name) {
-    throw cursor.fault(
-      `the header of ${quoted(entry.name)}`,
-      `that of ${quoted(name)}`,
-      entry.header,
+function fileOf(source: ByteSource, entry: Listing, limit: number): ZipFile {
+  const size = entry.uncompressedSize;
+  const locate = async () => {
+    const start = await contentStart(source, entry);
+    if (start + entry.compressedSize <= limit) return start;
+    throw fault(
+      `${quoted(entry.filename)} to end before what follows it at ${limit}`,
+      `${start + entry.compressedSize}`,
+      entry.offset,
     );
+  };
+  // Weak: who reads many parts finds it again as long as one of them is in use.
+  let inflated: WeakRef<ArrayBuffer> | null = null;
+  return {
+    name: entry.filename,
+    isDeflated: isDeflated(entry),
+    header: entry.offset,
+    size,
+    locate,
+    async read(start: number, end: number, options: FileOptions = {}) {
+      const at = await locate();
+      if (!isDeflated(entry)) return source.read(at + start, at + end, options);
+      options.signal?.throwIfAborted();
+      const content = inflated?.deref() ?? (await inflate(entry, at));
+      inflated = new WeakRef(content);
+      return new Uint8Array(content, start, end - start);
+    },
+  };
+}
+
+/** Behind the local header, which repeats the name and may be longer than the directory's entry. */
+async function contentStart(source: ByteSource, entry: Listing): Promise<number> {
+  const { filename, rawFilename, offset } = entry;
+  const nameStart = localHeaderLength;
+  const header = await source.read(offset, offset + nameStart + rawFilename.length);
+  const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+  const isHeader =
+    view.getUint32(0, true) === localSignature &&
+    view.getUint16(26, true) === rawFilename.length &&
+    rawFilename.every((byte, i) => header[nameStart + i] === byte);
+  if (!isHeader) throw fault(`the header of ${quoted(filename)}`, "other bytes", offset);
+  return offset + nameStart + rawFilename.length + view.getUint16(28, true);
+}
+
+/** The whole content. More bytes than the directory says end the work at once: no more memory is taken. */
+async function inflate(entry: Listing, at: number): Promise<ArrayBuffer> {
+  const size = entry.uncompressedSize;
+  const out = new Uint8Array(size);
+  let length = 0;
+  const sink = new WritableStream<Uint8Array>({
+    write(piece) {
+      if (length + piece.length > size) throw new Error("more bytes than that");
+      out.set(piece, length);
+      length += piece.length;
+    },
+  });
+  try {
+    await entry.getData?.(sink, { checkCrc32: true });
+    if (length !== size) throw new Error(`${length}`);
+  } catch (cause) {
+    if (!isPlainError(cause)) throw cause;
+    throw fault(`${quoted(entry.filename)} to inflate to ${size} bytes`, cause.message, at);
   }
-  cursor.take(extraLength);
-  const start = cursor.at;
-  cursor.at = back;
-  return start;
+  return out.buffer;
 }
 
-function requireSignature(cursor: Cursor, signature: number, what: string): void {
-  const at = cursor.at;
-  const found = cursor.uint32();
-  if (found !== signature) throw cursor.fault(what, `0x${found.toString(16)}`, at);
+function isDeflated({ compressionMethod }: Listing): boolean {
+  return compressionMethod === 8;
 }
 
-/** Nothing is written by these names; but an archive that has such is none of PyTorch's. */
-function requirePlainPath(name: string, cursor: Cursor, at: number): void {
-  const parts = name.split("/");
-  const isPlain = !/[\\\0]/.test(name) && parts[0] !== "" && !parts.includes("..");
-  if (!isPlain) throw cursor.fault("names within the archive's folder", quoted(name), at);
+/** Not one of ours, which say more already. */
+function isPlainError(cause: unknown): cause is Error {
+  return (
+    cause instanceof Error && !(cause instanceof CheckpointError) && cause.name !== "AbortError"
+  );
 }
 
-/** Files that share bytes are how small archives claim to hold large ones. */
-function checkOverlap(entries: readonly ZipEntry[], cursor: Cursor): void {
-  let end = 0;
-  for (const entry of [...entries].sort((a, b) => a.header - b.header)) {
-    if (entry.header < end) {
-      throw cursor.fault("files that do not overlap", quoted(entry.name), entry.header);
-    }
-    end = entry.end;
-  }
-}
-
-function zip64Fault(cursor: Cursor, at: number): CheckpointError {
-  return cursor.fault("an archive of less than 4 GiB and 65,535 files", "zip64", at);
+function fault(expected: string, actual: string, offset: number): CheckpointError {
+  return new CheckpointError({
+    op: "checkpoint.read",
+    expected: `${expected} at byte ${offset}`,
+    actual,
+    offset,
+  });
 }
 
 function quoted(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
-}
-
-function times(count: number, read: () => number): number[] {
-  return Array.from({ length: count }, read);
 }

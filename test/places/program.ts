@@ -1,6 +1,7 @@
 /** The program that test/places.test.ts runs wherever the package claims to run: a short training, to the bit. */
 import {
   ArgumentError,
+  checkpoint,
   EvenkeelError,
   manualSeed,
   memory,
@@ -18,6 +19,8 @@ export interface Outcome {
   /** FNV-1a over the bits of all parameters and buffers. */
   readonly checksum: string;
   readonly printed: string;
+  /** Values of a tensor in a PyTorch file. */
+  readonly fromTorch: readonly number[];
   readonly kinds: readonly string[];
   readonly batchNorms: number;
   readonly error: string;
@@ -64,12 +67,34 @@ export async function train(): Promise<Outcome> {
     runningVar: await numbers(net.bn.runningVar),
     checksum: await checksum(net),
     printed: String(net),
+    fromTorch: await readTorchFile(),
     kinds: modules.map((module) => module.kind),
     batchNorms: modules.filter(nn.isBatchNorm).length,
     error: provoke(),
     threads,
     notes,
   };
+}
+
+/** What torch.save made of {"w": tensor([1.5, -2])}, its pickle compressed, in base64. */
+const torchFile = [
+  "UEsDBBQAAAAIAAAAIQA6uhGHkQAAAKIAAAAQAAAAYXJjaGl2ZS9kYXRhLnBrbCWMsQ6CMBRFS1HRp/4HLMT4DcalgxEXtgYfjTZp",
+  "qK996GTiwuBfS2Q6yc255yPfJOpECPGiBNkHvJe6Z+si6GCuvXWtZtNFH/RzDyTzvM5GOY5mczOUThc4Ot/wZRqBZv/gjuZ1OhIf",
+  "PS2UZMrOSig50FIlA62+iN45g2x9F+EUWhNMe7DIQFBUtGbaVLSN5Q9QSwMEFAAAAAAAAAAhALfv3IMBAAAAAQAAABcAAABhcmNo",
+  "aXZlLy5mb3JtYXRfdmVyc2lvbjFQSwMEFAAAAAAAAAAhAIU94xkGAAAABgAAABEAAABhcmNoaXZlL2J5dGVvcmRlcmxpdHRsZVBL",
+  "AwQUAAAAAAAAACEAOizfzAgAAAAIAAAADgAAAGFyY2hpdmUvZGF0YS8wAADAPwAAAMBQSwMEFAAAAAAAAAAhANGeZ1UCAAAAAgAA",
+  "AA8AAABhcmNoaXZlL3ZlcnNpb24zClBLAQIUAxQAAAAIAAAAIQA6uhGHkQAAAKIAAAAQAAAAAAAAAAAAAACAAQAAAABhcmNoaXZl",
+  "L2RhdGEucGtsUEsBAhQDFAAAAAAAAAAhALfv3IMBAAAAAQAAABcAAAAAAAAAAAAAAIABvwAAAGFyY2hpdmUvLmZvcm1hdF92ZXJz",
+  "aW9uUEsBAhQDFAAAAAAAAAAhAIU94xkGAAAABgAAABEAAAAAAAAAAAAAAIAB9QAAAGFyY2hpdmUvYnl0ZW9yZGVyUEsBAhQDFAAA",
+  "AAAAAAAhADos38wIAAAACAAAAA4AAAAAAAAAAAAAAIABKgEAAGFyY2hpdmUvZGF0YS8wUEsBAhQDFAAAAAAAAAAhANGeZ1UCAAAA",
+  "AgAAAA8AAAAAAAAAAAAAAIABXgEAAGFyY2hpdmUvdmVyc2lvblBLBQYAAAAABQAFADsBAACNAQAAAAA=",
+].join("");
+
+async function readTorchFile(): Promise<number[]> {
+  const bytes = Uint8Array.from(atob(torchFile), (character) => character.charCodeAt(0));
+  const file = await checkpoint.open(new Blob([bytes]));
+  const { data } = await file.get("w");
+  return Array.from(data(), Number);
 }
 
 async function numbers(t: Tensor | null): Promise<number[]> {
