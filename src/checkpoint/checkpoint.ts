@@ -1,5 +1,6 @@
 import { bytesOf, type Entry, scalarEntry } from "../core/entry.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { narrowToFloat16 } from "../core/half.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { backendFor, Tensor } from "../tensor/tensor.ts";
 import { type FileOptions, readFile, writeFileAtomic } from "./files.ts";
@@ -105,7 +106,10 @@ async function namedEntry(key: string, value: Writable): Promise<[string, Entry]
   if (!(value instanceof Tensor)) return [key, hostEntry(key, value)];
   const { dtype, shape } = value;
   const data = backendFor(value).readsSynchronously ? value.dataSync() : await value.data();
-  return [key, { dtype, shape, data: () => data }];
+  // Exact: device memory held 16 bits of each.
+  const isHalf = dtype === "float16" && data instanceof Float32Array;
+  const values = isHalf ? narrowToFloat16(data) : data;
+  return [key, { dtype, shape, data: () => values }];
 }
 
 function hostEntry(key: string, value: number | Entry): Entry {
