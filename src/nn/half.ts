@@ -10,7 +10,7 @@ import { moveOwnState } from "./move.ts";
  * returns the model, whose printed tree then says "inputs to float16". `model.float()` undoes it, `model.half()` takes batch norm along.
  *
  * Batch norm is what `isBatchNorm` says; other normalizations become float16, as does everything else. Outputs are float16.
- * Numerics: gradients below 6e-8 vanish in float16: multiply the loss by a constant and divide the gradients by it before the step.
+ * Numerics: gradients below 3e-8 are 0 in float16: multiply the loss by a constant and divide the gradients by it before the step.
  * Unlike PyTorch: apex wraps the model, which puts "1." before its keys, and leaves batch norm without weights in float16.
  * Source: apex fp16_utils.network_to_half.
  *

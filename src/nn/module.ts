@@ -205,7 +205,7 @@ export abstract class Module extends Callable {
   }
 
   /**
-   * Copies values into the parameters and buffers of the same names, converting dtypes; tensors keep their identity.
+   * Copies values into the parameters and buffers of the same names, converting dtypes (bfloat16 of files too); tensors keep their identity.
    *
    * strict (default true) refuses missing and unexpected keys; otherwise they are returned.
    * Throws: StateDictError listing missing, unexpected and misshapen entries; shapes must fit also when not strict.

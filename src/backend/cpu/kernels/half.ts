@@ -16,23 +16,25 @@ export function halfToFloat(bits: v128): v128 {
 /** To nearest, ties to even; from 65520 on infinite. A NaN keeps the head of its fraction, or gets one. */
 export function floatToHalf(x: v128): v128 {
   const magnitude = v128.and(x, i32x4.splat(0x7fffffff));
-  // 65536 becomes the bits of infinity, and so does what rounding carries there.
-  const bounded = i32x4.min_u(magnitude, i32x4.splat(0x47800000));
-  const isOdd = v128.and(i32x4.shr_u(bounded, 13), i32x4.splat(1));
+  const isOdd = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
   // Half a unit less 1 in the last place, and that 1 where the last place kept is odd; 112 less in the exponent.
-  const rounded = i32x4.add(i32x4.add(bounded, isOdd), i32x4.splat(0xfff - (112 << 23)));
-  const normal = i32x4.shr_u(rounded, 13);
+  const rounded = i32x4.add(i32x4.add(magnitude, isOdd), i32x4.splat(0xfff - (112 << 23)));
   // At 0.5 the last place of a float32 is 2^-24, that of the subnormals of float16.
   const half = i32x4.splat(0x3f000000);
   const tiny = i32x4.sub(f32x4.add(magnitude, half), half);
   const isTiny = i32x4.lt_s(magnitude, i32x4.splat(0x38800000));
-  const number = v128.bitselect(tiny, normal, isTiny);
+  let bits = v128.bitselect(tiny, i32x4.shr_u(rounded, 13), isTiny);
+  const isSpecial = i32x4.gt_s(magnitude, i32x4.splat(0x477fefff));
+  if (v128.any_true(isSpecial)) bits = v128.bitselect(specialBits(magnitude), bits, isSpecial);
+  return v128.or(bits, v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000)));
+}
+
+/** Infinity, and where that was NaN its fraction. */
+function specialBits(magnitude: v128): v128 {
   const fraction = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(0x3ff));
   const lacks = v128.and(i32x4.eq(fraction, i32x4.splat(0)), i32x4.splat(0x200));
-  const notANumber = v128.or(v128.or(fraction, lacks), i32x4.splat(0x7c00));
   const isNaNs = i32x4.gt_s(magnitude, i32x4.splat(0x7f800000));
-  const bits = v128.bitselect(notANumber, number, isNaNs);
-  return v128.or(bits, v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000)));
+  return v128.or(i32x4.splat(0x7c00), v128.and(v128.or(fraction, lacks), isNaNs));
 }
 
 /** The nearest float16, rounded once: adding and taking away the power whose last place is the one wanted rounds there. */
