@@ -43,6 +43,8 @@ describe("float16 from numbers", () => {
     expect(Array.from(numbers, (bits) => toFloat16(fromFloat16(bits)))).toEqual([...numbers]);
     expect(narrowToFloat16(widenFloat16(patterns))).toEqual(patterns);
     expect(isNaNBits(toFloat16(Number.NaN))).toBe(true);
+    const small = new Float32Array(Uint32Array.of(0x7f800001, 0xff801fff).buffer);
+    expect([...narrowToFloat16(small)]).toEqual([0x7e00, 0xfe00]);
   });
 
   test("goes to the nearer neighbour, in the middle to the even one", () => {

@@ -21,7 +21,7 @@ import { convCase, convGradInputCase, convGradWeightCase, convLayout, square } f
 import * as elementwise from "./elementwise.ts";
 import * as indexing from "./indexing.ts";
 import { matmulCase } from "./matmul.ts";
-import { permuteCase, writeCase } from "./movement.ts";
+import { copyCase, permuteCase, writeCase } from "./movement.ts";
 import * as pool from "./pool.ts";
 import { argmaxCase, reduceCase } from "./reduce.ts";
 import { selectCase } from "./select.ts";
@@ -32,6 +32,26 @@ export function halfContract(claim: Claim): void {
   claim(
     "float16 cast: all 65,536 bit patterns go to float32 and back, NaN with its fraction",
     (backend) => expectAllPatterns(backend),
+  );
+
+  claim(
+    "float16 cast: NaN stays NaN where float16 has no room for its fraction",
+    async (backend) => {
+      const words = Uint32Array.of(0x7f800001, 0xff801fff, 0x7f802000, 0x7f800000);
+      const x = input(new Float32Array(words.buffer));
+      const given = { x, half: output(4, "float16") };
+      const run: KernelCase["run"] = (b, o) => b.cast(o.x, o.half);
+      const { half } = await execute(backend, { label: "small fractions", given, run });
+      const expected = Uint16Array.of(0x7e00, 0xfe00, 0x7c01, 0x7c00);
+      expectSameBytes(half, widenFloat16(expected));
+    },
+  );
+
+  claim("float16 copy: every element and no other", (backend) =>
+    expectCases(
+      backend,
+      [1, 8, 33].map((length) => halved(copyCase("float32", length))),
+    ),
   );
 
   claim(
@@ -193,7 +213,8 @@ function optimizerCase(kernel: "sgdStep" | "adamStep" | "rmspropStep" | "average
 
 function fillCase(value: number): HalfCase {
   const run: KernelCase["run"] = (backend, o) => backend.fill(o.out, value);
-  const half = { label: `fill with ${value}`, given: { out: output(9, "float16") }, run };
+  const given = { out: output(9, "float16") };
+  const half = { label: `fill with ${value}`, isExact: true, given, run };
   return { half, wide: { ...half, given: { out: output(9, "float64") } } };
 }
 

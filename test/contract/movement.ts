@@ -192,7 +192,7 @@ function fillCase(dtype: DType, length: number, value: number): KernelCase {
   };
 }
 
-function copyCase(dtype: DType, length: number): KernelCase {
+export function copyCase(dtype: DType, length: number): KernelCase {
   return {
     label: `copy ${length} of ${dtype}`,
     isExact: true,
