@@ -77,6 +77,6 @@ function sections() {
 /** Claims start with their kernel, an element type before it where that matters: "int32 binary add: ...". */
 function belongs(claim, kernels) {
   const [first, ...rest] = claim.split(/[\s:,]+/);
-  const word = ["int32", "uint8", "bool"].includes(first) ? rest[0] : first;
+  const word = ["float16", "int32", "uint8", "bool"].includes(first) ? rest[0] : first;
   return kernels.includes(kernelOf[word] ?? word);
 }

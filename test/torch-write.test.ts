@@ -443,3 +443,12 @@ describe("PyTorch", () => {
     expect(printed).toMatch(/\d+ values compared with torch/);
   });
 });
+
+test("a float16 tensor keeps its bits, and comes back into one", async () => {
+  const path = join(folder, "half.pth");
+  const values = tensor([1.5, -0, 65504, 2 ** -24, Number.NaN], { dtype: "float16" });
+  await checkpoint.write(path, { values });
+  const entry = (await checkpoint.read(path)).get("values");
+  expect(entry?.dtype).toBe("float16");
+  expect(entry?.data()).toEqual(Uint16Array.of(0x3e00, 0x8000, 0x7bff, 1, 0x7e00));
+});

@@ -171,7 +171,7 @@ export interface RunningUpdate {
   readonly batches: number;
   /**
    * Null lets non-finite statistics through, as PyTorch does. Otherwise (3) int32: [batches skipped so far, channel and
-   * `batches` of the first one], [0, -1, 0] before any. When a mean or unbiased variance of any channel is not finite in the buffers' dtype the kernel writes
+   * `batches` of the first one], [0, -1, 0] before any. When a mean or unbiased variance of any channel is not finite in the buffers' dtype (float16: in float32) the kernel writes
    * neither running buffer, adds 1 to skipped[0], and fills the other two if this is the first. On a GPU that is a select in the
    * kernel: nobody waits for the answer.
    */
@@ -243,6 +243,7 @@ export interface MemoryReport {
   readonly notes: readonly string[];
 }
 
+/** Devices without float16 of their own have it through `withFloat16` (half.ts), and their kernels never meet it. */
 export interface Backend {
   readonly device: Device;
   readonly dtypes: readonly DType[];
@@ -256,9 +257,9 @@ export interface Backend {
   alloc(bytes: number): number;
   /** Kernels already queued that use it still run to their end. */
   free(handle: number): void;
-  /** `source` has the operand's dtype and length, and may change as soon as this returns. */
+  /** `source` is of the operand's dtype (float16: a Float32Array) and length, and may change as soon as this returns. */
   write(out: Operand, source: TypedArray): void;
-  /** An unshared copy. */
+  /** An unshared copy; float16 as a Float32Array. */
   read(x: Operand): Promise<TypedArray>;
   /** An unshared copy; throws DeviceError on a device that can only read asynchronously. */
   readSync(x: Operand): TypedArray;
@@ -268,7 +269,7 @@ export interface Backend {
   /** On bool any value but 0 is 1. */
   fill(out: Operand, value: number): void;
   copy(x: Operand, out: Operand): void;
-  /** Any pair of dtypes. Float to integer truncates; int32 to uint8 keeps the low byte; to bool is `x != 0`. */
+  /** Any pair of dtypes, rounding once. Float to integer truncates; int32 to uint8 keeps the low byte; to bool is `x != 0`. */
   cast(x: Operand, out: Operand): void;
   /** Transposes, permutations, expansions, blocks and windows: out[i...] = x[sum of i * stride]. */
   stridedCopy(x: Operand, out: Operand, layout: StridedLayout): void;

@@ -1,5 +1,6 @@
 import { bytesOf, type Entry, scalarEntry } from "../core/entry.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { narrowToFloat16 } from "../core/half.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { backendFor, Tensor } from "../tensor/tensor.ts";
 import { type FileOptions, writeFileAtomic } from "./files.ts";
@@ -117,7 +118,10 @@ function isEntry(value: WritableData): value is Entry {
 async function entryOf(key: string, value: Writable): Promise<Entry> {
   if (!(value instanceof Tensor)) return hostEntry(key, value);
   const { dtype, shape } = value;
-  const data = backendFor(value).readsSynchronously ? value.dataSync() : await value.data();
+  const values = backendFor(value).readsSynchronously ? value.dataSync() : await value.data();
+  // Exact: device memory held 16 bits of each.
+  const data =
+    values instanceof Float32Array && dtype === "float16" ? narrowToFloat16(values) : values;
   return { dtype, shape, data: () => data };
 }
 

@@ -1,4 +1,5 @@
 /** What the library keeps about a module beside the module's own properties. */
+import type { DType } from "../core/dtype.ts";
 import type { ForwardHook, ForwardPreHook } from "./hooks.ts";
 
 /** The property that holds it: a symbol, so that walks over properties pass it by and `clone` can find it. */
@@ -13,6 +14,8 @@ export class Internals {
   readonly checks = new Map<string, (value: unknown) => void>();
   readonly preHooks = new Set<ForwardPreHook>();
   readonly hooks = new Set<ForwardHook>();
+  /** What floating inputs of a call are converted to first; see `networkToHalf`. */
+  inputDType: DType | null = null;
 
   copy(): Internals {
     const copy = new Internals();
@@ -21,6 +24,7 @@ export class Internals {
     for (const [name, check] of this.checks) copy.checks.set(name, check);
     for (const hook of this.preHooks) copy.preHooks.add(hook);
     for (const hook of this.hooks) copy.hooks.add(hook);
+    copy.inputDType = this.inputDType;
     return copy;
   }
 }

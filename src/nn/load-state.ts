@@ -2,7 +2,7 @@
 import { hostArray } from "../core/dtype.ts";
 import type { Entry, EntryArray } from "../core/entry.ts";
 import { StateDictError } from "../core/errors.ts";
-import { fromBfloat16, fromFloat16 } from "../core/half.ts";
+import { fromBfloat16, widenFloat16 } from "../core/half.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
 import type { Module } from "./module.ts";
@@ -157,7 +157,7 @@ export function hostNumbers(entry: StateEntry): ArrayLike<number> {
   if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
     return Array.from(values, Number);
   }
-  if (entry.dtype === "float16") return Array.from(values, fromFloat16);
+  if (entry.dtype === "float16") return widenFloat16(values);
   if (entry.dtype === "bfloat16") return Array.from(values, fromBfloat16);
   return values;
 }

@@ -10,11 +10,11 @@ import { cloneModule } from "./clone.ts";
 import { addHook, type ForwardHook, type ForwardPreHook, type HookHandle } from "./hooks.ts";
 import { Internals, internals } from "./internals.ts";
 import { type LoadOptions, type LoadResult, loadInto } from "./load-state.ts";
-import { moveState } from "./move.ts";
+import { convertInputs, moveState } from "./move.ts";
 import { Parameter } from "./parameter.ts";
 import { defineSlot, describe, type StateSlot } from "./slot.ts";
 import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
-import { childrenOf, join, ownStateOf, uniqueState, walk } from "./tree.ts";
+import { childrenOf, formatTree, join, ownStateOf, uniqueState, walk } from "./tree.ts";
 
 export interface Module {
   /** Calls `forward` in a scope: what it makes ends with the call, except its outputs and what modules hold in properties. */
@@ -60,7 +60,7 @@ export abstract class Module extends Callable {
       if (mode !== firstMode) this.training = firstMode;
       return runInScope(this.kind, (scope) => {
         scope.holders.add(this);
-        let inputs = args;
+        let inputs = convertInputs(args, this[internals].inputDType);
         for (const hook of this[internals].preHooks) {
           const replaced = hook(this, inputs);
           if (replaced !== undefined) inputs = Array.isArray(replaced) ? replaced : [replaced];
@@ -205,7 +205,7 @@ export abstract class Module extends Callable {
   }
 
   /**
-   * Copies values into the parameters and buffers of the same names, converting dtypes; tensors keep their identity.
+   * Copies values into the parameters and buffers of the same names, converting dtypes (bfloat16 of files too); tensors keep their identity.
    *
    * strict (default true) refuses missing and unexpected keys; otherwise they are returned.
    * Throws: StateDictError listing missing, unexpected and misshapen entries; shapes must fit also when not strict.
@@ -259,6 +259,11 @@ export abstract class Module extends Callable {
     return this;
   }
 
+  /** All floating parameters and buffers to float16, batch norm's too, where `nn.networkToHalf` leaves it. Inputs must be float16. */
+  half(): this {
+    return this.to("float16");
+  }
+
   /** All floating parameters and buffers to float32. */
   float(): this {
     return this.to("float32");
@@ -282,10 +287,7 @@ export abstract class Module extends Callable {
 
   /** The tree of modules as PyTorch prints it. */
   override toString(): string {
-    const children = this.namedChildren();
-    if (children.length === 0) return `${this.kind}(${this.extraRepr()})`;
-    const lines = children.map(([name, child]) => `(${name}): ${child}`.replaceAll("\n", "\n  "));
-    return `${this.kind}(\n  ${[this.extraRepr(), ...lines].filter(Boolean).join("\n  ")}\n)`;
+    return formatTree(this, this[internals].inputDType);
   }
 }
 

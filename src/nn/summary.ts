@@ -1,5 +1,4 @@
 /** `nn.summary`: a model as a table, from a run that leaves no trace. */
-import type { Device } from "../backend/backend.ts";
 import { defaultGenerator } from "../core/random.ts";
 import { formatShape, type Shape } from "../core/shape.ts";
 import { zeros } from "../tensor/create.ts";
@@ -76,9 +75,9 @@ export function summary(model: Module, input: SummaryInput): Summary {
 }
 
 function inputsOf(model: Module, input: SummaryInput): () => readonly Tensor[] {
-  const device: Device = model.parameters()[0]?.device ?? "cpu";
+  const { device = "cpu", dtype = "float32" } = model.parameters()[0] ?? {};
   const list = input instanceof Tensor || isShape(input) ? [input] : input;
-  return () => list.map((item) => (item instanceof Tensor ? item : zeros(item, { device })));
+  return () => list.map((item) => (item instanceof Tensor ? item : zeros(item, { device, dtype })));
 }
 
 function isShape(input: Exclude<SummaryInput, Tensor>): input is Shape {

@@ -1,4 +1,5 @@
 /** What a module holds, and walks over all below it with PyTorch's paths and keys. */
+import type { DType } from "../core/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { Callable } from "./callable.ts";
 import type { Internals } from "./internals.ts";
@@ -43,6 +44,16 @@ export function ownStateOf(
     }
   }
   return [...parameters, ...buffers];
+}
+
+/** The tree of modules as PyTorch prints it, and what floating inputs are converted to, unless that is null. */
+export function formatTree(module: Module, inputDType: DType | null): string {
+  const { kind } = module;
+  const children = module.namedChildren();
+  const facts = [module.extraRepr(), inputDType && `inputs to ${inputDType}`].filter(Boolean);
+  if (children.length === 0) return `${kind}(${facts.join(", ")})`;
+  const lines = children.map(([name, child]) => `(${name}): ${child}`.replaceAll("\n", "\n  "));
+  return `${kind}(\n  ${[facts.join(", "), ...lines].filter(Boolean).join("\n  ")}\n)`;
 }
 
 /** Every module by path, parents first, shared ones at each of their places. */

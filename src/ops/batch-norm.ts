@@ -3,12 +3,13 @@
  * The layer with its state is nn/batch-norm.ts; the maths is derived in docs/batch-norm.md.
  */
 import type { ChannelLayout, RunningUpdate } from "../backend/backend.ts";
+import type { DType } from "../core/dtype.ts";
 import { ArgumentError, AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
 import { record } from "../tensor/autograd.ts";
 import { save, saveValues } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { checkFloating, checkSameKind } from "./check.ts";
+import { checkFloating, checkSameDevice, checkSameKind } from "./check.ts";
 import * as raw from "./raw.ts";
 
 /** Weights, the statistics to normalise with, and what is done in the same pass. */
@@ -46,10 +47,10 @@ export interface BatchNormOptions {
  * Unlike PyTorch: running statistics are captured by value, so that what happens to the buffers later cannot change this graph.
  *
  * Shapes: x (N, C, ...), runningMean and runningVar (C) or null, weight and bias (C) or null; returns like x.
- * Numerics: statistics are accumulated in double precision around a shift, never as E[x^2] - E[x]^2.
+ * Numerics: statistics are accumulated in double precision around a shift, never as E[x^2] - E[x]^2, of float16 too.
  * Throws: ShapeError for a rank below 2, one value per channel in training, vectors that have not C elements, or a residual unlike x;
- * ArgumentError for eps, missing or half-missing running statistics; DTypeError for integers and mixed dtypes; AutogradError if
- * running statistics require grad.
+ * ArgumentError for eps, missing or half-missing running statistics; DTypeError for integers, and for vectors that are not all of x's dtype
+ * or, beside float16 x, all float32; AutogradError if running statistics require grad.
  * Source: PyTorch functional.batch_norm; Ioffe and Szegedy 2015, arXiv:1502.03167.
  *
  * @example
@@ -241,8 +242,9 @@ function checkVectors(x: Tensor, vectors: Vectors, training: boolean): void {
   }
   if (!training && runningMean === null) rejectMissing("runningMean");
   if (!training && runningVar === null) rejectMissing("runningVar");
+  const dtype = vectorDType(x, vectors);
   for (const [name, vector] of Object.entries(vectors)) {
-    if (vector !== null) checkVector(x, name, vector);
+    if (vector !== null) checkVector(x, vector, [name, dtype]);
   }
   for (const [name, vector] of Object.entries({ runningMean, runningVar })) {
     if (!vector?.requiresGrad) continue;
@@ -255,7 +257,13 @@ function checkVectors(x: Tensor, vectors: Vectors, training: boolean): void {
   }
 }
 
-function checkVector(x: Tensor, name: string, vector: Tensor): void {
+/** x's, or beside float16 that of the first vector if it is float32: PyTorch's mixed precision. */
+function vectorDType(x: Tensor, { weight, bias, runningMean, runningVar }: Vectors): DType {
+  const first = weight ?? bias ?? runningMean ?? runningVar;
+  return x.dtype === "float16" && first?.dtype === "float32" ? "float32" : x.dtype;
+}
+
+function checkVector(x: Tensor, vector: Tensor, [name, dtype]: readonly [string, DType]): void {
   const C = x.shape[1];
   if (vector.size !== C) {
     const last = x.shape[x.shape.length - 1];
@@ -268,15 +276,15 @@ function checkVector(x: Tensor, name: string, vector: Tensor): void {
         : {}),
     });
   }
-  if (vector.dtype !== x.dtype) {
+  if (vector.dtype !== dtype) {
     throw new DTypeError({
       op: "batchNorm",
-      expected: `${name} of x's dtype ${x.dtype}`,
+      expected: `${name} of ${dtype === x.dtype ? "x's" : "the other vectors'"} dtype ${dtype}`,
       actual: vector.dtype,
       hint: "nothing is promoted: convert x or the module with to()",
     });
   }
-  checkSameKind("batchNorm", x, vector);
+  checkSameDevice("batchNorm", x, vector);
 }
 
 function checkResidual(x: Tensor, residual: Tensor | null): void {

@@ -54,27 +54,40 @@ export function depthForward(geometry: ConvGeometry, tensors: ForwardTensors): v
 }
 
 /** dx = dy * weight, back to front. */
-export function depthGradInput(geometry: ConvGeometry, { dy, weight, dx }: GradInputTensors): void {
-  backendFor(dx).fill(operandOf(dx), 0);
-  forEachPass(geometry, (pass) => {
-    const { images, C, depth, plane } = pass;
-    const shape = [images * depth.out, C * depth.kernel, plane];
-    const unfolded = allocate(backendFor(dy), shape, dy.dtype);
-    planeGradInput(layoutOf(pass), { dy: planesOf(pass, dy), weight, dx: unfolded });
-    for (let tap = 0; tap < depth.kernel; tap++) addSlice(pass, { unfolded, dx, tap });
+export function depthGradInput(geometry: ConvGeometry, tensors: GradInputTensors): void {
+  const { dy, weight } = tensors;
+  summed(tensors.dx, (dx) => {
+    forEachPass(geometry, (pass) => {
+      const { images, C, depth, plane } = pass;
+      const shape = [images * depth.out, C * depth.kernel, plane];
+      const unfolded = allocate(backendFor(dy), shape, dx.dtype);
+      planeGradInput(layoutOf(pass), { dy: planesOf(pass, dy), weight, dx: unfolded });
+      for (let tap = 0; tap < depth.kernel; tap++) addSlice(pass, { unfolded, dx, tap });
+    });
   });
 }
 
 /** dWeight = sum over images and places of dy times what the tap meets. */
 export function depthGradWeight(geometry: ConvGeometry, tensors: GradWeightTensors): void {
-  const { dy, x, dWeight } = tensors;
-  const backend = backendFor(dy);
-  backend.fill(operandOf(dWeight), 0);
-  forEachPass(geometry, (pass) => {
-    const part = allocate(backend, dWeight.shape, dWeight.dtype);
-    const unfolded = unfold(pass, x);
-    planeGradWeight(layoutOf(pass), { dy: planesOf(pass, dy), x: unfolded, dWeight: part });
-    backend.addInto(operandOf(part), operandOf(dWeight));
+  const { dy, x } = tensors;
+  summed(tensors.dWeight, (dWeight) => {
+    forEachPass(geometry, (pass) => {
+      const part = allocate(backendFor(dy), dWeight.shape, dWeight.dtype);
+      const unfolded = unfold(pass, x);
+      planeGradWeight(layoutOf(pass), { dy: planesOf(pass, dy), x: unfolded, dWeight: part });
+      backendFor(dy).addInto(operandOf(part), operandOf(dWeight));
+    });
+  });
+}
+
+/** Adds up in `out`, from 0: what becomes float16 in float32, to be rounded once. */
+function summed(out: Tensor, addUp: (sum: Tensor) => void): void {
+  const backend = backendFor(out);
+  runInScope(op, () => {
+    const sum = out.dtype === "float16" ? allocate(backend, out.shape, "float32") : out;
+    backend.fill(operandOf(sum), 0);
+    addUp(sum);
+    if (sum !== out) backend.cast(operandOf(sum), operandOf(out));
   });
 }
 

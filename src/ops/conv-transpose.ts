@@ -102,7 +102,9 @@ function forward(
   const { N, C, axes } = geometry;
   const sizes = axes.map(({ size }) => size);
   const shape = outputShape(x, C, sizes);
-  const y = allocate(backendFor(x), shape, x.dtype);
+  // With a bias to come, float16 is not rounded yet.
+  const dtype = bias !== null && x.dtype === "float16" ? "float32" : x.dtype;
+  const y = allocate(backendFor(x), shape, dtype);
   convGradInput(geometry, { dy: x, weight, dx: y });
   if (bias === null) return y;
   const planes = viewOf(y, [N, C, y.size / Math.max(1, N * C)]);

@@ -15,6 +15,7 @@ import * as raw from "./raw.ts";
 
 const dtypes: readonly string[] = [
   "float32",
+  "float16",
   "float64",
   "int32",
   "uint8",
@@ -59,6 +60,16 @@ function moved(x: Tensor, device: Device): Tensor {
   const out = allocate(backend, x.shape, x.dtype);
   backend.write(operandOf(out), x.dataSync());
   return out;
+}
+
+/** `to("float16")`: half the memory, 11 significant bits, magnitudes from 6e-8 to 65504. Throws DTypeError as `to`. */
+export function half(x: Tensor): Tensor {
+  return to(x, "float16");
+}
+
+/** `to("float32")`. Throws as `to`. */
+export function float(x: Tensor): Tensor {
+  return to(x, "float32");
 }
 
 /** The same memory without history: gradients stop here. */

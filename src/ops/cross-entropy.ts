@@ -4,10 +4,10 @@ import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
 import { formatShape, reducedShape, sameShape } from "../core/shape.ts";
 import { type BackwardRule, record } from "../tensor/autograd.ts";
 import { type Saved, save } from "../tensor/saved.ts";
-import { runInScope } from "../tensor/scope.ts";
 import { backendFor, type Tensor, viewOf } from "../tensor/tensor.ts";
 import { checkDType, checkFloating, checkSameDevice, checkSameKind } from "./check.ts";
 import { add, mul } from "./elementwise.ts";
+import { inFloat32 } from "./in-float32.ts";
 import { type ClassTerms, classAxis, labelLoss } from "./label-loss.ts";
 import { checkConstant, checkReduction, type LossOptions, reduced } from "./loss.ts";
 import * as raw from "./raw.ts";
@@ -62,10 +62,14 @@ export function crossEntropy(
   const axis = classAxis(logits.shape);
   if (isFloating(target.dtype)) {
     checkProbabilities(logits, target, terms);
-    return runInScope(op, () => probabilityLoss(logSoftmax(logits, axis), target, terms));
+    return inFloat32(op, [logits, target, terms.weight], (x, t, weight) =>
+      probabilityLoss(logSoftmax(x, axis), t, { ...terms, weight }),
+    );
   }
   const mayIgnore = checkLabels("logits", logits, target, terms);
-  return runInScope(op, () => labelLoss(logSoftmax(logits, axis), target, { ...terms, mayIgnore }));
+  return inFloat32(op, [logits, terms.weight], (x, weight) =>
+    labelLoss(logSoftmax(x, axis), target, { ...terms, weight, mayIgnore }),
+  );
 }
 
 /**
@@ -85,7 +89,9 @@ export function nllLoss(
   checkSameDevice(op, logProbabilities, target);
   const terms = termsOf(op, logProbabilities, options, 0);
   const mayIgnore = checkLabels("logProbabilities", logProbabilities, target, terms);
-  return runInScope(op, () => labelLoss(logProbabilities, target, { ...terms, mayIgnore }));
+  return inFloat32(op, [logProbabilities, terms.weight], (x, weight) =>
+    labelLoss(x, target, { ...terms, weight, mayIgnore }),
+  );
 }
 
 function termsOf(op: string, x: Tensor, options: NllLossOptions, smoothing: number): ClassTerms {

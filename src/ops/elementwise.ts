@@ -8,7 +8,10 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { checkFloating, checkSameKind, checkTensor } from "./check.ts";
 import * as raw from "./raw.ts";
 
-/** A tensor or a number, which then counts as a tensor of one element of the other operand's kind. */
+/**
+ * A tensor or a number, which then counts as a tensor of one element of the other operand's kind; beside float16 arithmetic takes it in
+ * float32, and comparisons round it.
+ */
 export type Operable = Tensor | number;
 
 function toOperands(op: string, a: Operable, b: Operable): readonly [Tensor, Tensor] {
@@ -18,11 +21,11 @@ function toOperands(op: string, a: Operable, b: Operable): readonly [Tensor, Ten
   const like = typeof a === "number" ? b : a;
   checkTensor(op, like);
   const [x, y] = [a, b].map((v) => (typeof v === "number" ? numberLike(op, v, like) : v));
-  checkSameKind(op, x, y);
+  if (typeof a !== "number" && typeof b !== "number") checkSameKind(op, x, y);
   if (x.dtype === "bool" || x.dtype === "uint8") {
     throw new DTypeError({
       op,
-      expected: "float32, float64 or int32",
+      expected: "a floating tensor or int32",
       actual: x.dtype,
       hint: 'convert it with to("float32") or to("int32")',
     });
@@ -30,7 +33,7 @@ function toOperands(op: string, a: Operable, b: Operable): readonly [Tensor, Ten
   return [x, y];
 }
 
-/** A tensor of one element that is of the kind of `like`. Throws: DTypeError if the kind cannot hold the number. */
+/** A tensor of one element for operations with `like`, as `raw.scalar`. Throws: DTypeError if the kind cannot hold the number. */
 export function numberLike(op: string, value: number, like: Tensor): Tensor {
   const { dtype } = like;
   if (!isFloating(dtype) && !Number.isInteger(value)) {
@@ -198,7 +201,12 @@ function insideBounds(dy: Tensor, x: Tensor, { min, max }: Bounds): Tensor {
 }
 
 function comparison(op: CompareOp): (a: Operable, b: Operable) => Tensor {
-  return (a, b) => raw.compare(op, ...toOperands(op, a, b));
+  return (a, b) => {
+    const [x, y] = toOperands(op, a, b);
+    // As PyTorch: 0.1 equals the float16 nearest to it.
+    if (x.dtype === y.dtype) return raw.compare(op, x, y);
+    return raw.compare(op, raw.cast(x, "float16"), raw.cast(y, "float16"));
+  };
 }
 
 /** Where a equals b, as "bool" and without gradient; NaN equals nothing. Shapes and errors as `add`. */

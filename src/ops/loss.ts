@@ -3,9 +3,9 @@ import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { broadcastShapes, formatShape, sameShape } from "../core/shape.ts";
 import { type BackwardRule, record } from "../tensor/autograd.ts";
 import { type Saved, save } from "../tensor/saved.ts";
-import { runInScope } from "../tensor/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkFloating, checkSameKind } from "./check.ts";
+import { inFloat32 } from "./in-float32.ts";
 import * as raw from "./raw.ts";
 import { mean, sum } from "./reduce.ts";
 
@@ -91,9 +91,9 @@ function differenceLoss(
 ): Tensor {
   checkPair(op, input, target);
   checkReduction(op, reduction);
-  return runInScope(op, () => {
-    const difference = raw.binary("sub", input, target);
-    const losses = record(op, [input, target], loss(difference), () => {
+  return inFloat32(op, [input, target], (x, t) => {
+    const difference = raw.binary("sub", x, t);
+    const losses = record(op, [x, t], loss(difference), () => {
       const saved = save(difference, "difference");
       return { saved: [saved], rule: slopeRule(saved, slope) };
     });
@@ -209,13 +209,14 @@ export function binaryCrossEntropyWithLogits(
   checkReduction(op, reduction);
   checkFactor(op, "weight", input, weight);
   checkFactor(op, "posWeight", input, posWeight);
-  return runInScope(op, () => {
-    const losses = record(op, [input, target], binaryLosses(input, target, options), () => {
+  return inFloat32(op, [input, target, weight, posWeight], (x, t, w, p) => {
+    const values = binaryLosses(x, t, { weight: w, posWeight: p });
+    const losses = record(op, [x, t], values, () => {
       const saved = {
-        x: save(input, "input"),
-        t: save(target, "target"),
-        w: weight && save(weight, "weight"),
-        p: posWeight && save(posWeight, "posWeight"),
+        x: save(x, "input"),
+        t: save(t, "target"),
+        w: w && save(w, "weight"),
+        p: p && save(p, "posWeight"),
       };
       const all = Object.values(saved).filter((one) => one !== null);
       return { saved: all, rule: binaryRule(saved) };

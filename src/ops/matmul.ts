@@ -1,5 +1,6 @@
 /** Matrix products. */
 import type { MatmulLayout } from "../backend/backend.ts";
+import type { DType } from "../core/dtype.ts";
 import { ShapeError } from "../core/errors.ts";
 import {
   broadcastShapes,
@@ -14,7 +15,6 @@ import { save } from "../tensor/saved.ts";
 import { runInScope } from "../tensor/scope.ts";
 import { allocate, backendFor, type Tensor } from "../tensor/tensor.ts";
 import { checkFloating, checkRank, checkSameKind } from "./check.ts";
-import { add } from "./elementwise.ts";
 import * as raw from "./raw.ts";
 import { reshape } from "./view.ts";
 
@@ -52,7 +52,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const isOne = sizeOf(bShape, 0, bShape.length - 2) === 1;
   const [rows, columns] = isOne ? [[sizeOf(batch) * M, K], bShape.slice(-2)] : [aShape, bShape];
   return runInScope("matmul", () =>
-    reshaped(product("matmul", reshaped(a, rows), reshaped(b, columns)), outShape),
+    reshaped(product("matmul", [reshaped(a, rows), reshaped(b, columns)]), outShape),
   );
 }
 
@@ -76,7 +76,7 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
       hint: "matmul repeats a batch of 1",
     });
   }
-  return product("bmm", a, b);
+  return product("bmm", [a, b]);
 }
 
 function reshaped(x: Tensor, shape: Shape): Tensor {
@@ -85,9 +85,19 @@ function reshaped(x: Tensor, shape: Shape): Tensor {
 }
 
 /** a (..., M, K) times b (..., K, N), or times the transpose of b (..., N, K), recorded. */
-function product(op: string, a: Tensor, b: Tensor, transposeB = false): Tensor {
-  const out = multiply(op, { a, b, transposeB });
+function product(
+  op: string,
+  [a, b]: readonly [Tensor, Tensor],
+  { transposeB = false, dtype = a.dtype }: ProductOptions = {},
+): Tensor {
+  const out = multiply(op, { a, b, transposeB, dtype });
   return record(op, [a, b], out, () => productRule(op, a, b, { transposeB }));
+}
+
+interface ProductOptions {
+  readonly transposeB?: boolean;
+  /** Of the product: float32 for one of float16 that is not to be rounded yet. */
+  readonly dtype?: DType;
 }
 
 /** A function of its own, so that the rule's closure holds what is saved and neither handle. */
@@ -130,17 +140,18 @@ interface Factors {
   readonly b: Tensor;
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
+  readonly dtype?: DType;
 }
 
 /** Without history; the axes before the last two broadcast. */
 function multiply(op: string, factors: Factors): Tensor {
-  const { a, b, transposeA = false, transposeB = false } = factors;
+  const { a, b, transposeA = false, transposeB = false, dtype = a.dtype } = factors;
   const [aRows, aColumns] = a.shape.slice(-2);
   const [M, K] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
   const N = b.shape[b.shape.length - (transposeB ? 2 : 1)];
   const [aBatch, bBatch] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const batch = broadcastShapes(op, aBatch, bBatch);
-  const out = allocate(backendFor(a), [...batch, M, N], a.dtype);
+  const out = allocate(backendFor(a), [...batch, M, N], dtype);
   const { shape, strides } = mergeAxes(
     op,
     batch,
@@ -229,7 +240,21 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
   }
   const lead = shape.slice(0, -1);
   return runInScope("linear", () => {
-    const out = product("linear", reshaped(x, [sizeOf(lead), inFeatures]), weight, true);
-    return reshaped(bias === null ? out : add(out, bias), [...lead, outFeatures]);
+    const rows = reshaped(x, [sizeOf(lead), inFeatures]);
+    const dtype = bias !== null && x.dtype === "float16" ? "float32" : x.dtype;
+    const out = product("linear", [rows, weight], { transposeB: true, dtype });
+    return reshaped(bias === null ? out : plus(out, bias), [...lead, outFeatures]);
   });
+}
+
+/** Their sum in the bias's dtype. Not `add`, which wants one dtype: a product of float16 is still float32. */
+function plus(out: Tensor, bias: Tensor): Tensor {
+  const { shape } = bias;
+  return record("linear", [out, bias], raw.binary("add", out, bias), () => ({
+    saved: [],
+    rule: (dy, [wantsOut, wantsBias]) => [
+      wantsOut ? dy : null,
+      wantsBias ? raw.sumTo(dy, shape) : null,
+    ],
+  }));
 }

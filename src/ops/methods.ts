@@ -48,7 +48,8 @@ const splits = { split: join.split, chunk: join.chunk };
 const picks = { gather: indexing.gather, indexSelect: indexing.indexSelect, flip: indexing.flip };
 const reductions = { sum, mean, std, argmax, argmin };
 const products = { matmul: matrix.matmul, bmm: matrix.bmm };
-const conversions = { to: convert.to, detach: convert.detach, clone: convert.clone };
+const { to, half, float, detach, clone } = convert;
+const conversions = { to, half, float, detach, clone };
 
 const methods = {
   ...{ ...arithmetic, ...functions, ...activations, ...softmaxes },

@@ -39,7 +39,8 @@ export function unaryGrad(op: UnaryGradOp, dy: Tensor, saved: Tensor, alpha = 0)
 export function binary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   const shape = broadcastShapes(op, a.shape, b.shape);
   const layout = broadcastLayout(op, a, b, shape);
-  const out = allocate(backendFor(a), shape, a.dtype);
+  // Beside float16 a float32 operand is a number: see `scalar`.
+  const out = allocate(backendFor(a), shape, b.dtype === "float16" ? b.dtype : a.dtype);
   backendFor(a).binary(op, operandOf(a), operandOf(b), operandOf(out), layout);
   return out;
 }
@@ -71,9 +72,13 @@ function broadcastLayout(op: string, a: Tensor, b: Tensor, to: Shape) {
   return { shape: merged.shape, aStrides, bStrides };
 }
 
-/** A one-element tensor of the kind of `like`: broadcasting makes it an operand anywhere. */
+/**
+ * A one-element tensor of the kind of `like`: broadcasting makes it an operand anywhere. Beside float16 it is float32, which is what
+ * `binary` and `compare` compute in, so that factors like 1e-8 do not vanish.
+ */
 export function scalar(value: number, like: Tensor): Tensor {
-  const t = allocate(backendFor(like), [], like.dtype);
+  const dtype = like.dtype === "float16" ? "float32" : like.dtype;
+  const t = allocate(backendFor(like), [], dtype);
   backendFor(like).fill(operandOf(t), value);
   return t;
 }
@@ -109,6 +114,13 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
 
 /** Reduces sorted, distinct `axes`, one run of neighbours per kernel call, last run first. */
 export function reduce(op: ReduceOp, x: Tensor, axes: readonly number[], keepdim: boolean): Tensor {
+  if (x.dtype === "float16") {
+    // Cost: none beside what the kernel would copy itself. Sums in between are neither rounded nor overflow.
+    const wide = cast(x, "float32");
+    const result = cast(reduce(op, wide, axes, keepdim), x.dtype);
+    wide.dispose();
+    return result;
+  }
   let current = x;
   let shape = x.shape;
   for (let end = axes.length; end > 0; ) {

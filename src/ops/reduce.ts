@@ -7,6 +7,7 @@ import { save } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor, viewOf } from "../tensor/tensor.ts";
 import { checkFloating } from "./check.ts";
 import { mul, sub } from "./elementwise.ts";
+import { inFloat32 } from "./in-float32.ts";
 import { gatherKnown } from "./indexing.ts";
 import * as raw from "./raw.ts";
 import { reshape } from "./view.ts";
@@ -60,7 +61,7 @@ export interface VarianceOptions extends ReduceOptions {
 
 /** Variance over `axes` (all by default), two passes. Throws DTypeError unless floating. */
 export function variance(x: Tensor, axes?: Axes, options: VarianceOptions = {}): Tensor {
-  return varianceFor("var", x, axes, options);
+  return inFloat32("var", [x], (wide) => varianceFor("var", wide, axes, options));
 }
 
 /**
@@ -68,7 +69,11 @@ export function variance(x: Tensor, axes?: Axes, options: VarianceOptions = {}):
  * Throws DTypeError unless floating.
  */
 export function std(x: Tensor, axes?: Axes, options: VarianceOptions = {}): Tensor {
-  const squared = varianceFor("std", x, axes, options);
+  return inFloat32("std", [x], (wide) => rootOf(varianceFor("std", wide, axes, options)));
+}
+
+/** The square root, whose gradient is 0 where it is 0. */
+function rootOf(squared: Tensor): Tensor {
   const y = raw.unary("sqrt", squared);
   return record("std", [squared], y, () => {
     const saved = save(y, "output");

@@ -48,11 +48,11 @@ export function where(condition: Tensor, a: Operable, b: Operable): Tensor {
 function toChoices(condition: Tensor, a: Operable, b: Operable): readonly [Tensor, Tensor] {
   if (typeof a !== "number") {
     checkTensor("where", a);
-    return [a, typeof b === "number" ? numberLike("where", b, a) : b];
+    return [a, typeof b === "number" ? raw.cast(numberLike("where", b, a), a.dtype) : b];
   }
   if (typeof b !== "number") {
     checkTensor("where", b);
-    return [numberLike("where", a, b), b];
+    return [raw.cast(numberLike("where", a, b), b.dtype), b];
   }
   return [floatBeside(condition, a), floatBeside(condition, b)];
 }

@@ -3,6 +3,7 @@ import type { Device } from "../backend/backend.ts";
 import { backendOf } from "../backend/select.ts";
 import { type DType, dtypeOf, hostArray, isFloating, type TypedArray } from "../core/dtype.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
+import { roundToFloat16 } from "../core/half.ts";
 import { defaultGenerator } from "../core/random.ts";
 import { checkShape, formatShape, type Shape, sizeOf } from "../core/shape.ts";
 import { allocate, checkSupported, operandOf, type Tensor } from "./tensor.ts";
@@ -25,7 +26,7 @@ export interface TensorOptions {
  *
  * Shapes: that of the nesting; a typed array has one axis unless `shape` says otherwise.
  * dtype: booleans give "bool", a typed array its own type, numbers "float32"; a Float64Array gives "float64" where the device has it
- * and "float32" elsewhere, since numbers computed in JavaScript arrive that way.
+ * and "float32" elsewhere, since numbers computed in JavaScript arrive that way. "float16" takes numbers too, and rounds each once.
  * Throws: ShapeError if the nesting is ragged or `shape` has another number of elements; TypeError for values of other kinds.
  *
  * @example
@@ -116,6 +117,7 @@ function rejectRagged(shape: Shape, depth: number): never {
 
 /** The values in the host array type of `dtype`; `bool` becomes 0 and 1. */
 function hostCopy(values: ArrayLike<number>, dtype: DType): TypedArray {
+  if (dtype === "float16") return Float32Array.from(values, roundToFloat16);
   const host = hostArray(dtype, values.length);
   if (dtype === "bool") for (let i = 0; i < host.length; i++) host[i] = values[i] === 0 ? 0 : 1;
   else host.set(values);

@@ -93,7 +93,10 @@ export class Tensor {
     this.#requiresGrad = flag;
   }
 
-  /** The values at the time of the call as an ordinary, unshared typed array; `bool` as bytes 0 and 1. */
+  /**
+   * The values at the time of the call as an ordinary, unshared typed array; `bool` as bytes 0 and 1, `float16` as the same numbers in a
+   * Float32Array.
+   */
   async data(): Promise<TypedArray> {
     // Read first: a step taken while this waits must not change what was asked for.
     const values = await this.holding.storage.backend.read(operandOf(this));

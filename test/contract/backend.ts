@@ -9,6 +9,7 @@ import { batchNormApplyContract } from "./batch-norm-apply.ts";
 import { batchNormGradContract } from "./batch-norm-grad.ts";
 import { convContract } from "./conv.ts";
 import { elementwiseContract } from "./elementwise.ts";
+import { halfContract } from "./half.ts";
 import { indexingContract } from "./indexing.ts";
 import { integerContract } from "./integers.ts";
 import { matmulContract } from "./matmul.ts";
@@ -35,6 +36,7 @@ const sections: readonly ((claim: Claim) => void)[] = [
   softmaxContract,
   indexingContract,
   integerContract,
+  halfContract,
   matmulContract,
   convContract,
   poolContract,

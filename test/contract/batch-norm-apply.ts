@@ -75,7 +75,7 @@ interface ApplySketch {
   readonly x?: Float32Array;
 }
 
-function applyCase(layout: ChannelLayout, sketch: ApplySketch): KernelCase {
+export function applyCase(layout: ChannelLayout, sketch: ApplySketch): KernelCase {
   const { hasWeight, hasBias, hasResidual, relu } = sketch;
   const x = sketch.x ?? channelValues(layout, 10);
   return {

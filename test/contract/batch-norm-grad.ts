@@ -77,7 +77,7 @@ interface GradSketch {
   readonly wanted: readonly OutputName[];
 }
 
-function gradCase(layout: ChannelLayout, sketch: GradSketch): KernelCase {
+export function gradCase(layout: ChannelLayout, sketch: GradSketch): KernelCase {
   const { batchStatistics, hasRelu, hasWeight, wanted } = sketch;
   const { N, C, S } = layout;
   const length = N * C * S;

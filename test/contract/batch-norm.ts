@@ -188,7 +188,10 @@ interface UpdateSketch {
   readonly x?: Float32Array;
 }
 
-function updateCase(layout: ChannelLayout, { momentum, skipped, x }: UpdateSketch): KernelCase {
+export function updateCase(
+  layout: ChannelLayout,
+  { momentum, skipped, x }: UpdateSketch,
+): KernelCase {
   const common = statsCase(layout, x ?? channelValues(layout, 5));
   const given = {
     ...common.given,

@@ -164,7 +164,7 @@ export function elementwiseContract(claim: Claim): void {
   );
 }
 
-function unaryCase(op: UnaryOp, x: ArrayLike<number>, isExact: boolean): KernelCase {
+export function unaryCase(op: UnaryOp, x: ArrayLike<number>, isExact: boolean): KernelCase {
   return {
     label: `${op} of ${x.length}`,
     isExact,
@@ -173,7 +173,7 @@ function unaryCase(op: UnaryOp, x: ArrayLike<number>, isExact: boolean): KernelC
   };
 }
 
-function unaryGradCase(
+export function unaryGradCase(
   op: UnaryGradOp,
   dy: ArrayLike<number>,
   saved: ArrayLike<number>,
@@ -185,7 +185,7 @@ function unaryGradCase(
   };
 }
 
-function binaryCase(
+export function binaryCase(
   op: BinaryOp,
   { name, layout, aLength, bLength, outLength }: Broadcast,
 ): KernelCase {
@@ -239,7 +239,7 @@ function binarySpecials(op: BinaryOp): KernelCase {
   };
 }
 
-function compareCase(
+export function compareCase(
   op: CompareOp,
   { name, layout, aLength, bLength, outLength }: Broadcast,
 ): KernelCase {
@@ -264,7 +264,7 @@ function compareSpecials(op: CompareOp): KernelCase {
   };
 }
 
-function dropoutCase(length: number, p: number, seed: number): KernelCase {
+export function dropoutCase(length: number, p: number, seed: number): KernelCase {
   return {
     label: `dropout of ${length}, p ${p}, seed ${seed}`,
     // Away from 0, so that a dropped element never looks like a kept one.
@@ -273,7 +273,7 @@ function dropoutCase(length: number, p: number, seed: number): KernelCase {
   };
 }
 
-function addIntoCase(n: number): KernelCase {
+export function addIntoCase(n: number): KernelCase {
   return {
     label: `add ${n} into`,
     isExact: true,

@@ -103,7 +103,11 @@ function label({ outer, length, inner, picks }: GatherLayout): string {
   return `${picks} picks of (${outer}, ${length}, ${inner})`;
 }
 
-function gatherCase(dtype: DType, layout: GatherLayout, index: ArrayLike<number>): KernelCase {
+export function gatherCase(
+  dtype: DType,
+  layout: GatherLayout,
+  index: ArrayLike<number>,
+): KernelCase {
   const { outer, length, inner } = layout;
   return {
     label: `gather ${dtype}, ${label(layout)}`,
@@ -117,7 +121,7 @@ function gatherCase(dtype: DType, layout: GatherLayout, index: ArrayLike<number>
   };
 }
 
-function scatterCase(layout: GatherLayout, index: ArrayLike<number>): KernelCase {
+export function scatterCase(layout: GatherLayout, index: ArrayLike<number>): KernelCase {
   const { outer, length, inner } = layout;
   return {
     label: `scatterAdd, ${label(layout)}`,
@@ -130,7 +134,11 @@ function scatterCase(layout: GatherLayout, index: ArrayLike<number>): KernelCase
   };
 }
 
-function selectCase(dtype: DType, layout: GatherLayout, index: ArrayLike<number>): KernelCase {
+export function selectCase(
+  dtype: DType,
+  layout: GatherLayout,
+  index: ArrayLike<number>,
+): KernelCase {
   const { outer, length, inner, picks } = layout;
   return {
     label: `indexSelect ${dtype}, ${label(layout)}`,
@@ -144,7 +152,7 @@ function selectCase(dtype: DType, layout: GatherLayout, index: ArrayLike<number>
   };
 }
 
-function addCase(
+export function addCase(
   dtype: "float32" | "int32",
   layout: GatherLayout,
   index: ArrayLike<number>,

@@ -94,7 +94,7 @@ function drawnSizes(count: number): Sizes[] {
   return Array.from({ length: count }, () => ({ M: size(), N: size(), K: size() }));
 }
 
-function matmulCase(layout: MatmulLayout): KernelCase {
+export function matmulCase(layout: MatmulLayout): KernelCase {
   const { batch, M, N, K, aStep, bStep, transposeA, transposeB } = layout;
   const repeats = Math.max(0, batch - 1);
   return {

@@ -106,7 +106,7 @@ function poolLayout(planes: number, ...sizes: readonly Along[]): PoolLayout {
 }
 
 /** Alike on H and W. */
-function square([planes, H, W, ...window]: readonly number[]): PoolLayout {
+export function square([planes, H, W, ...window]: readonly number[]): PoolLayout {
   return poolLayout(planes, [H, ...window], [W, ...window]);
 }
 
@@ -202,7 +202,7 @@ function otherDivisors(layout: PoolLayout): AvgPoolLayout[] {
   ];
 }
 
-function maxPoolCase(x: ArrayLike<number>, layout: PoolLayout): KernelCase {
+export function maxPoolCase(x: ArrayLike<number>, layout: PoolLayout): KernelCase {
   const { y } = sizes(layout);
   return {
     label: `maxPool ${JSON.stringify(layout)}`,
@@ -212,7 +212,7 @@ function maxPoolCase(x: ArrayLike<number>, layout: PoolLayout): KernelCase {
   };
 }
 
-function maxPoolGradCase({ indices }: Contents, layout: PoolLayout): KernelCase {
+export function maxPoolGradCase({ indices }: Contents, layout: PoolLayout): KernelCase {
   const { x, y } = sizes(layout);
   return {
     label: `maxPoolGrad ${JSON.stringify(layout)}`,
@@ -225,7 +225,7 @@ function maxPoolGradCase({ indices }: Contents, layout: PoolLayout): KernelCase 
   };
 }
 
-function avgPoolCase(windows: PoolLayout & Partial<AvgPoolLayout>): KernelCase {
+export function avgPoolCase(windows: PoolLayout & Partial<AvgPoolLayout>): KernelCase {
   const layout: AvgPoolLayout = { divisor: "padded", ...windows };
   const { x, y } = sizes(layout);
   return {
@@ -235,7 +235,7 @@ function avgPoolCase(windows: PoolLayout & Partial<AvgPoolLayout>): KernelCase {
   };
 }
 
-function avgPoolGradCase(windows: PoolLayout & Partial<AvgPoolLayout>): KernelCase {
+export function avgPoolGradCase(windows: PoolLayout & Partial<AvgPoolLayout>): KernelCase {
   const layout: AvgPoolLayout = { divisor: "padded", ...windows };
   const { x, y } = sizes(layout);
   return {

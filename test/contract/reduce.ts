@@ -106,7 +106,7 @@ function label(what: string, { outer, length, inner }: AxisLayout): string {
   return `${what} of (${outer}, ${length}, ${inner})`;
 }
 
-function reduceCase(op: ReduceOp, x: ArrayLike<number>, layout: AxisLayout): KernelCase {
+export function reduceCase(op: ReduceOp, x: ArrayLike<number>, layout: AxisLayout): KernelCase {
   return {
     label: label(op, layout),
     isExact: op === "max" || op === "min",
@@ -115,7 +115,7 @@ function reduceCase(op: ReduceOp, x: ArrayLike<number>, layout: AxisLayout): Ker
   };
 }
 
-function argmaxCase(x: ArrayLike<number>, layout: AxisLayout): KernelCase {
+export function argmaxCase(x: ArrayLike<number>, layout: AxisLayout): KernelCase {
   return {
     label: label("argmax", layout),
     given: { x: input(x), out: output(layout.outer * layout.inner, "int32") },

@@ -66,7 +66,7 @@ function valuesFor({ outer, length, inner }: AxisLayout, high: number): Float32A
   return distinct(outer * length * inner, { seed: length * 10 + inner, low: -high, high });
 }
 
-function softmaxCase(x: ArrayLike<number>, layout: AxisLayout, log: boolean): KernelCase {
+export function softmaxCase(x: ArrayLike<number>, layout: AxisLayout, log: boolean): KernelCase {
   const { outer, length, inner } = layout;
   return {
     label: `softmax of (${outer}, ${length}, ${inner})`,
@@ -76,7 +76,7 @@ function softmaxCase(x: ArrayLike<number>, layout: AxisLayout, log: boolean): Ke
 }
 
 /** The gradient is checked for any y, not only for outputs of softmax; those of a softmax are small in long lines. */
-function softmaxGradCase(layout: AxisLayout, log: boolean): KernelCase {
+export function softmaxGradCase(layout: AxisLayout, log: boolean): KernelCase {
   const dy = valuesFor(layout, 2);
   const low = log ? -4 : 0;
   const high = log ? 0 : 2 / Math.max(1, layout.length);

@@ -5,7 +5,8 @@ export interface Tolerance {
 }
 
 /** PyTorch's pairs by element type, for every comparison that has no derived bound. Never scaled by size. */
-export const tolerance: Readonly<Record<"float32" | "float64", Tolerance>> = {
+export const tolerance: Readonly<Record<"float16" | "float32" | "float64", Tolerance>> = {
+  float16: { rtol: 1e-3, atol: 1e-5 },
   float32: { rtol: 1.3e-6, atol: 1e-5 },
   float64: { rtol: 1e-7, atol: 1e-7 },
 };

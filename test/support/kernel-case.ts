@@ -1,6 +1,7 @@
 import type { Backend, Operand } from "../../src/backend/backend.ts";
 import { createReferenceBackend } from "../../src/backend/reference/index.ts";
 import { bytesPerElement, type DType, hostArray, type TypedArray } from "../../src/core/dtype.ts";
+import { roundToFloat16 } from "../../src/core/half.ts";
 import { expectClose, expectSameBytes, expectWithin, type Tolerance, tolerance } from "./close.ts";
 
 /** `statistics` stands for the type that the backend at hand keeps batch norm's mean and variance in. */
@@ -109,7 +110,7 @@ function put(backend: Backend, { dtype: wanted, values, isWritten }: Given, shif
   const offset = guardElements + shift;
   const length = offset + values.length + guardElements;
   const host = hostArray(dtype, length).fill(guard);
-  host.set(values, offset);
+  host.set(dtype === "float16" ? Float32Array.from(values, roundToFloat16) : values, offset);
   const handle = backend.alloc(length * bytesPerElement(dtype));
   const whole = { handle, offset: 0, length, dtype };
   backend.write(whole, host);

@@ -1,6 +1,7 @@
 /** The CPU backend: WebAssembly SIMD kernels over one shared memory, spread over worker threads. */
 import { hostView, type TypedArray } from "../../core/dtype.ts";
 import type { Backend, Operand } from "../backend.ts";
+import { withFloat16 } from "../half.ts";
 import { batchNormKernels } from "./batch-norm.ts";
 import { convKernels } from "./conv.ts";
 import { elementwiseKernels } from "./elementwise.ts";
@@ -23,7 +24,7 @@ export { setThreads } from "./machine.ts";
  */
 export function createCpuBackend(options: MachineOptions = {}): Backend {
   const machine = createMachine(options);
-  return {
+  return withFloat16({
     device: "cpu",
     dtypes: ["float32", "int32", "uint8", "bool"],
     statisticsDType: "float64",
@@ -39,7 +40,7 @@ export function createCpuBackend(options: MachineOptions = {}): Backend {
     ...convKernels(machine),
     ...poolKernels(machine),
     ...optimizerKernels(machine),
-  };
+  });
 }
 
 type MemoryKernels = Pick<Backend, "alloc" | "free" | "write" | "read" | "readSync" | "memory">;

@@ -7,6 +7,7 @@ import { addressOf, type KernelName, type Machine } from "./machine.ts";
 /** As kernel names call them; bool is a byte unless it is written to. */
 const typeNames = {
   float32: "Float",
+  float16: "Half",
   float64: "Double",
   int32: "Int",
   uint8: "Byte",
@@ -15,7 +16,7 @@ const typeNames = {
 
 type TypeName = (typeof typeNames)[DType];
 
-/** By source and target; a pair that is not here has the same bytes. */
+/** By source and target; a pair that is not here has the same bytes. float16 has what `withFloat16` asks for. */
 const casts: Readonly<Record<TypeName, Readonly<Partial<Record<TypeName | "Bool", KernelName>>>>> =
   {
     Float: {
@@ -23,6 +24,7 @@ const casts: Readonly<Record<TypeName, Readonly<Partial<Record<TypeName | "Bool"
       Byte: "castFloatToByte",
       Double: "castFloatToDouble",
       Bool: "castFloatToBool",
+      Half: "castFloatToHalf",
     },
     Int: {
       Float: "castIntToFloat",
@@ -41,7 +43,9 @@ const casts: Readonly<Record<TypeName, Readonly<Partial<Record<TypeName | "Bool"
       Int: "castDoubleToInt",
       Byte: "castDoubleToByte",
       Bool: "castDoubleToBool",
+      Half: "castDoubleToHalf",
     },
+    Half: { Float: "castHalfToFloat" },
   };
 
 export function movementKernels(

@@ -1,4 +1,5 @@
 import type { Backend } from "../backend.ts";
+import { withFloat16 } from "../half.ts";
 import { batchNormKernels } from "./batch-norm.ts";
 import { convKernels } from "./conv.ts";
 import { elementwiseKernels } from "./elementwise.ts";
@@ -16,14 +17,14 @@ import { softmaxKernels } from "./softmax.ts";
  * It states what the fast backends must compute, checks them in tests, and is the only one with `float64` tensors.
  */
 export function createReferenceBackend(): Backend {
-  const { view, methods } = createMemory();
-  return {
+  const { view, bits, methods } = createMemory();
+  return withFloat16({
     device: "reference",
     dtypes: ["float32", "float64", "int32", "uint8", "bool"],
     statisticsDType: "float64",
     readsSynchronously: true,
     ...methods,
-    ...movementKernels(view),
+    ...movementKernels(view, bits),
     ...elementwiseKernels(view),
     ...reduceKernels(view),
     ...softmaxKernels(view),
@@ -33,5 +34,5 @@ export function createReferenceBackend(): Backend {
     ...poolKernels(view),
     ...batchNormKernels(view),
     ...optimizerKernels(view),
-  };
+  });
 }

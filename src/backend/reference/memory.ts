@@ -5,6 +5,9 @@ import type { Backend, Operand } from "../backend.ts";
 /** The elements an operand stands for: a window on its allocation, not a copy. Kernels name it in the plural: `x`, `xs`. */
 export type View = (operand: Operand) => TypedArray;
 
+/** As `View`, for float16. */
+export type Bits = (operand: Operand) => Uint16Array;
+
 type MemoryMethods = Pick<Backend, "alloc" | "free" | "write" | "read" | "readSync" | "memory">;
 
 const notes = [
@@ -12,7 +15,11 @@ const notes = [
 ];
 
 /** Allocations as ordinary buffers in a map; a handle counts up from 1 and is never given out again. */
-export function createMemory(): { readonly view: View; readonly methods: MemoryMethods } {
+export function createMemory(): {
+  readonly view: View;
+  readonly bits: Bits;
+  readonly methods: MemoryMethods;
+} {
   const allocations = new Map<number, ArrayBuffer>();
   let lastHandle = 0;
   let liveBytes = 0;
@@ -31,6 +38,10 @@ export function createMemory(): { readonly view: View; readonly methods: MemoryM
   function view({ handle, offset, length, dtype }: Operand): TypedArray {
     const buffer = allocation("view", handle);
     return hostView(dtype, buffer, offset * bytesPerElement(dtype), length);
+  }
+
+  function bits({ handle, offset, length }: Operand): Uint16Array {
+    return new Uint16Array(allocation("view", handle), offset * 2, length);
   }
 
   const methods: MemoryMethods = {
@@ -52,7 +63,7 @@ export function createMemory(): { readonly view: View; readonly methods: MemoryM
     readSync: (x) => view(x).slice(),
     memory: () => ({ liveBytes, peakBytes, threads: 1, notes }),
   };
-  return { view, methods };
+  return { view, bits, methods };
 }
 
 function newBuffer(bytes: number): ArrayBuffer {

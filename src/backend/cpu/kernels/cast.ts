@@ -1,4 +1,5 @@
-/** Conversions between element types: Float is float32, Double float64, Byte uint8 and as a source bool too. */
+/** Conversions between element types: Float is float32, Double float64, Half float16, Byte uint8 and as a source bool too. */
+import { floatToHalf, halfToFloat, roundToHalf } from "./half";
 
 class Cast {
   x: usize;
@@ -106,4 +107,45 @@ export function castByteToBool(job: Cast, chunk: i32, thread: i32): void {
 
 export function castDoubleToBool(job: Cast, chunk: i32, thread: i32): void {
   castToBool<f64>(job, chunk);
+}
+
+/** Eight at a time. */
+export function castHalfToFloat(job: Cast, chunk: i32, thread: i32): void {
+  const x = job.x;
+  const out = job.out;
+  let i = <usize>chunk * job.perChunk;
+  const end = min(i + job.perChunk, job.count);
+  for (; i + 8 <= end; i += 8) {
+    const halves = v128.load(x + (i << 1));
+    v128.store(out + (i << 2), halfToFloat(i32x4.extend_low_i16x8_u(halves)));
+    v128.store(out + (i << 2), halfToFloat(i32x4.extend_high_i16x8_u(halves)), 16);
+  }
+  for (; i < end; i++) {
+    v128.store32_lane(out + (i << 2), halfToFloat(i32x4.splat(load<u16>(x + (i << 1)))), 0);
+  }
+}
+
+export function castFloatToHalf(job: Cast, chunk: i32, thread: i32): void {
+  const x = job.x;
+  const out = job.out;
+  let i = <usize>chunk * job.perChunk;
+  const end = min(i + job.perChunk, job.count);
+  for (; i + 8 <= end; i += 8) {
+    const low = floatToHalf(v128.load(x + (i << 2)));
+    const high = floatToHalf(v128.load(x + (i << 2), 16));
+    v128.store(out + (i << 1), i16x8.narrow_i32x4_u(low, high));
+  }
+  for (; i < end; i++) {
+    v128.store16_lane(out + (i << 1), floatToHalf(v128.load32_zero(x + (i << 2))), 0);
+  }
+}
+
+/** Batch norm's statistics, which are few. */
+export function castDoubleToHalf(job: Cast, chunk: i32, thread: i32): void {
+  const first = <usize>chunk * job.perChunk;
+  const end = min(first + job.perChunk, job.count);
+  for (let i = first; i < end; i++) {
+    const value = <f32>roundToHalf(load<f64>(job.x + (i << 3)));
+    v128.store16_lane(job.out + (i << 1), floatToHalf(f32x4.splat(value)), 0);
+  }
 }
