@@ -186,7 +186,7 @@ describe("loadStateDict", () => {
     const dict = Object.fromEntries(net.stateDict());
     const { "0.running_mean": mean, ...rest } = dict;
     expect(() => net.loadStateDict({ ...rest, "0.runing_mean": mean })).toThrow(
-      /missing 0.running_mean; unexpected 0.runing_mean \(the model has 0.running_mean\)/,
+      /missing 0.running_mean \(1,\) \(there is 0.runing_mean \(1,\)\); unexpected 0.runing_mean .*the model has 0.running_mean/,
     );
   });
 

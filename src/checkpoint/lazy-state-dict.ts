@@ -1,16 +1,8 @@
-import type { Entry, EntryDType } from "../core/entry.ts";
+import type { Entry, EntryInfo } from "../core/entry.ts";
 import { ArgumentError } from "../core/errors.ts";
 import { nearestKey, type StateVersion } from "../nn/state-dict.ts";
 import type { FileOptions } from "./files.ts";
 import type { Plain } from "./state-dict.ts";
-
-/** What a file says of an entry before its values are read. */
-export interface EntryInfo {
-  /** Type of its elements. */
-  readonly dtype: EntryDType;
-  /** Sizes of its axes; [] for a single value. */
-  readonly shape: readonly number[];
-}
 
 /** An entry whose values are still in the file. */
 export interface Loadable extends EntryInfo {

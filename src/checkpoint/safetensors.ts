@@ -4,7 +4,7 @@
  * Source: the format section of the safetensors README; the checks are those of its Rust reader, with offsets.
  */
 
-import { bytesOf, type Entry, type EntryDType, entryArray } from "../core/entry.ts";
+import { bytesOf, type Entry, type EntryDType, entryArray, soundEntry } from "../core/entry.ts";
 import { CheckpointError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import { type JsonNode, jsonMembers } from "./json.ts";
@@ -225,7 +225,7 @@ function entryAt(source: ByteSource, dataStart: number, place: Place): Loadable 
     shape,
     async load(options) {
       const bytes = await source.read(dataStart + start, dataStart + end, options);
-      return { dtype, shape, data: () => entryArray(dtype, bytes.slice().buffer) };
+      return soundEntry({ dtype, shape, data: () => entryArray(dtype, bytes.slice().buffer) });
     },
   };
 }

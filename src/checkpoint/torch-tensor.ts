@@ -5,6 +5,7 @@ import {
   type EntryArray,
   type EntryDType,
   entryArray,
+  soundEntry,
 } from "../core/entry.ts";
 import { sizeOf } from "../core/shape.ts";
 import type { Cursor } from "./cursor.ts";
@@ -90,7 +91,7 @@ export class TorchTensor extends PickleObject {
       options,
     );
     const layout = { ...this.#layout, offset: 0 };
-    return { dtype, shape, data: () => gather(dtype, bytes, layout) };
+    return soundEntry({ dtype, shape, data: () => gather(dtype, bytes, layout) });
   }
 }
 

@@ -30,12 +30,16 @@ export type EntryArray =
   | Int8Array
   | Uint8Array;
 
-/** One value of a file in ordinary memory, in the file's own type, bit for bit. */
-export interface Entry {
+/** What a file says of a value before it is read. */
+export interface EntryInfo {
   /** Type of its elements. */
   readonly dtype: EntryDType;
   /** Sizes of its axes; [] for a single value. */
   readonly shape: readonly number[];
+}
+
+/** One value of a file in ordinary memory, in the file's own type, bit for bit. */
+export interface Entry extends EntryInfo {
   /**
    * A copy of the values, row-major. float16 and bfloat16 come as their bits in a Uint16Array, 64-bit integers as
    * bigints, bool as bytes 0 and 1.
@@ -100,4 +104,18 @@ export function scalarEntry(key: string, value: number): Entry {
     });
   }
   return { dtype: "int64", shape: [], data: () => BigInt64Array.of(BigInt(value)) };
+}
+
+/** Entries whose `data()` is known to give what their shape says: asking for it only to count would copy it. */
+const soundEntries = new WeakSet<Entry>();
+
+/** Marks an entry as sound. */
+export function soundEntry(entry: Entry): Entry {
+  soundEntries.add(entry);
+  return entry;
+}
+
+/** Whether an entry is marked as sound; those that users make are not. */
+export function isSound(entry: Entry): boolean {
+  return soundEntries.has(entry);
 }

@@ -88,6 +88,26 @@ export class DataError extends EvenkeelError {
 /** State that does not fit what it is loaded into: its keys, shapes or kinds of values. */
 export class StateDictError extends EvenkeelError {
   override name = "StateDictError";
+  /** Keys of the model that the state dict lacks, all of them where the message has the first. Empty for other causes. */
+  readonly missingKeys: readonly string[];
+  /** Keys of the state dict that the model lacks, likewise. */
+  readonly unexpectedKeys: readonly string[];
+  /** Keys of both whose shapes differ. */
+  readonly mismatchedKeys: readonly string[];
+
+  constructor(
+    details: ErrorDetails & {
+      readonly missingKeys?: readonly string[];
+      readonly unexpectedKeys?: readonly string[];
+      readonly mismatchedKeys?: readonly string[];
+    },
+  ) {
+    super(details);
+    const { missingKeys = [], unexpectedKeys = [], mismatchedKeys = [] } = details;
+    this.missingKeys = missingKeys;
+    this.unexpectedKeys = unexpectedKeys;
+    this.mismatchedKeys = mismatchedKeys;
+  }
 }
 
 /** A checkpoint file that is damaged or lies about itself. */

@@ -93,7 +93,13 @@ export {
 } from "./pool.ts";
 export { recompute } from "./recompute.ts";
 export { Flatten, Identity } from "./shape.ts";
-export type { StateDict, StateEntry, StateSource, StateVersion } from "./state-dict.ts";
+export type {
+  LazyStateSource,
+  StateDict,
+  StateEntry,
+  StateSource,
+  StateVersion,
+} from "./state-dict.ts";
 export {
   type Frozen,
   type Summary,

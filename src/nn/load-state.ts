@@ -1,26 +1,34 @@
-/** Copying a state dict into modules: matched completely first, written only when all of it fits. */
-import { hostArray } from "../core/dtype.ts";
-import type { Entry, EntryArray } from "../core/entry.ts";
-import { StateDictError } from "../core/errors.ts";
-import { fromBfloat16, widenFloat16 } from "../core/half.ts";
-import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
+/** Copying a state dict into modules: matched completely first, then written one entry after the other. */
+import { isSound } from "../core/entry.ts";
+import { ArgumentError, EvenkeelError, StateDictError } from "../core/errors.ts";
+import { type Shape, sameShape } from "../core/shape.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
+import { rejectState } from "./load-problems.ts";
 import type { Module } from "./module.ts";
 import { takeShape } from "./move.ts";
 import {
-  describeEntry,
-  nearestKey,
+  isLazySource,
+  type LazyStateSource,
   readSource,
   type StateEntry,
   type StateSource,
+  type StateVersion,
   stateKey,
 } from "./state-dict.ts";
+import { checkLength, hostNumbers, isFileEntry, valuesAs } from "./state-values.ts";
 import { join } from "./tree.ts";
 
 /** What `loadStateDict` accepts. */
 export interface LoadOptions {
   /** Refuse missing and unexpected keys. Default true. */
   readonly strict?: boolean;
+  /**
+   * Only the keys of the source that start with this count, and count without it: "module." for what DataParallel saved. Default: all,
+   * as they are.
+   */
+  readonly prefix?: string;
+  /** Ends reading from a file that was opened, with the signal's reason; tensors read by then keep their new values. Default: none. */
+  readonly signal?: AbortSignal;
 }
 
 /** What `loadStateDict` found no partner for; two empty lists when strict. */
@@ -34,54 +42,135 @@ export interface LoadResult {
 /** Modules by path, shared ones at each of their places. */
 type PlacedModules = readonly (readonly [string, Module])[];
 
-/** Writes in the module what an entry holds; made for every entry before the first is run. */
-type Write = () => void;
+/** Shapes and versions of a source, which is all that is needed to match it. */
+interface Outline {
+  /** The source's own keys, by the keys without prefix. */
+  readonly keys: ReadonlyMap<string, string>;
+  readonly shapes: ReadonlyMap<string, Shape>;
+  readonly versions: ReadonlyMap<string, StateVersion> | null;
+}
+
+/** One value to be written. */
+interface Step {
+  /** Key in the source, or the value itself where the source has none. */
+  readonly from: string | number;
+  write(entry: StateEntry): void;
+}
 
 export function loadInto(
   modules: PlacedModules,
-  source: StateSource,
-  { strict = true }: LoadOptions,
-): LoadResult {
+  source: StateSource | LazyStateSource,
+  options: LoadOptions,
+): LoadResult | Promise<LoadResult> {
+  if (isLazySource(source)) return loadLazily(modules, source, options);
   const { entries, versions } = readSource(source);
-  const unexpected = new Set(entries.keys());
+  for (const [key, entry] of entries) checkKind(key, entry);
+  const shapes = [...entries].map(([key, entry]) => [key, shapeOf(entry)] as const);
+  const { steps, result } = match(modules, outlineOf(shapes, versions, options), options);
+  for (const { from, write } of steps) {
+    const entry = typeof from === "number" ? from : entries.get(from);
+    if (entry !== undefined) write(entry);
+  }
+  return result;
+}
+
+/** As above, but no value is read before all is matched, and none is held longer than it takes to write it. */
+async function loadLazily(
+  modules: PlacedModules,
+  source: LazyStateSource,
+  options: LoadOptions,
+): Promise<LoadResult> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const shapes = Array.from(source.keys(), (key) => [key, source.info(key).shape] as const);
+  const { steps, result } = match(modules, outlineOf(shapes, source.metadata, options), options);
+  for (const [done, { from, write }] of steps.entries()) {
+    try {
+      write(typeof from === "number" ? from : await source.get(from, signal ? { signal } : {}));
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw new StateDictError({
+        op: "loadStateDict",
+        expected: `to read ${from}`,
+        actual: cause instanceof EvenkeelError ? cause.message : String(cause),
+        hint: `${done} of ${steps.length} entries were written before, so the model holds a mix: load again`,
+        cause,
+      });
+    }
+  }
+  return result;
+}
+
+function outlineOf(
+  shapes: readonly (readonly [string, Shape])[],
+  versions: ReadonlyMap<string, StateVersion> | null,
+  { prefix = "" }: LoadOptions,
+): Outline {
+  const inside = shapes.filter(([key]) => key.startsWith(prefix));
+  if (prefix !== "" && inside.length === 0) {
+    throw new ArgumentError({
+      op: "loadStateDict",
+      expected: `keys that start with "${prefix}"`,
+      actual: shapes.length === 0 ? "no keys at all" : `keys like "${shapes[0][0]}"`,
+    });
+  }
+  const strip = (key: string) => key.slice(prefix.length);
+  // Paths have no dot at their end: that of "module" is a part of the prefix "module.".
+  const paths = [...(versions ?? [])].filter(([path]) => `${path}.`.startsWith(prefix));
+  return {
+    keys: new Map(inside.map(([key]) => [strip(key), key])),
+    shapes: new Map(inside.map(([key, shape]) => [strip(key), shape])),
+    versions:
+      versions &&
+      new Map(paths.map(([path, version]) => [strip(`${path}.`).slice(0, -1), version])),
+  };
+}
+
+/** What is to be written where. Throws StateDictError for what does not fit. */
+function match(
+  modules: PlacedModules,
+  { keys, shapes, versions }: Outline,
+  { strict = true }: LoadOptions,
+): { readonly steps: readonly Step[]; readonly result: LoadResult } {
+  const unexpected = new Set(keys.keys());
   const missingKeys: string[] = [];
-  const misshapen: string[] = [];
-  const writes: Write[] = [];
-  const known: string[] = [];
+  const mismatchedKeys: string[] = [];
+  const steps: Step[] = [];
+  const model = new Map<string, Shape>();
   for (const [path, module] of modules) {
+    for (const name of module.ignoredState()) unexpected.delete(join(path, stateKey(name)));
     const version = versions?.get(path)?.version ?? null;
     for (const { name, value, isPersistent } of module.ownState()) {
       if (!isPersistent) continue;
       const key = join(path, stateKey(name));
-      known.push(key);
+      model.set(key, shapeOf(value));
       unexpected.delete(key);
-      const entry = entries.get(key) ?? module.missingState(name, version);
-      if (entry !== null) checkEntry(key, entry);
-      if (entry === null) missingKeys.push(key);
-      else if (value instanceof Tensor && module.awaitsShape(value)) {
-        writes.push(() => {
-          takeShape(value, shapeOf(entry));
-          writeTensor(value, entry);
-        });
-      } else if (!fits(value, entry)) misshapen.push(`${key}: ${mismatch(value, entry)}`);
-      else writes.push(writeOf(module, name, value, entry));
+      const shape = shapes.get(key);
+      const from = keys.get(key) ?? module.missingState(name, version);
+      if (from === null) missingKeys.push(key);
+      else if (shape !== undefined && !awaitsShape(module, value) && !fits(shapeOf(value), shape)) {
+        mismatchedKeys.push(key);
+      } else steps.push({ from, write: writerOf(module, name, value) });
     }
   }
   const unexpectedKeys = [...unexpected];
   const isRefused = strict && missingKeys.length + unexpectedKeys.length > 0;
-  if (isRefused || misshapen.length > 0) {
-    reject({ missingKeys, unexpectedKeys: isRefused ? unexpectedKeys : [], misshapen, known });
+  if (isRefused || mismatchedKeys.length > 0) {
+    const partnerless = strict
+      ? { missingKeys, unexpectedKeys }
+      : { missingKeys: [], unexpectedKeys: [] };
+    rejectState({ model, source: shapes, mismatchedKeys, ...partnerless });
   }
-  for (const write of writes) write();
-  return { missingKeys, unexpectedKeys };
+  return { steps, result: { missingKeys, unexpectedKeys } };
 }
 
-/** Throws for what could not be written: a value of another kind, a tensor that has ended, a file's entry without its values. */
-function checkEntry(key: string, entry: StateEntry): void {
+/** Throws for what could not be written: a value of another kind, a tensor that has ended, an entry without its values. */
+function checkKind(key: string, entry: StateEntry): void {
   if (typeof entry === "number") return;
   if (entry instanceof Tensor) operandOf(entry);
-  else if (isFileEntry(entry)) valuesOf(entry);
-  else {
+  else if (isFileEntry(entry)) {
+    if (!isSound(entry)) checkLength(entry, entry.data());
+  } else {
     throw new TypeError(
       `loadStateDict: expected a tensor, a number or a file's entry for ${key}, got ${describeKind(entry)}`,
     );
@@ -96,92 +185,33 @@ function shapeOf(value: StateEntry): Shape {
   return typeof value === "number" ? [] : value.shape;
 }
 
+function awaitsShape(module: Module, value: Tensor | number): boolean {
+  return value instanceof Tensor && module.awaitsShape(value);
+}
+
 /** PyTorch's old files hold counters of shape (1): one element fits a scalar. */
-function fits(value: Tensor | number, entry: StateEntry): boolean {
-  const from = shapeOf(entry);
-  const into = shapeOf(value);
+function fits(into: Shape, from: Shape): boolean {
   return sameShape(from, into) || (into.length === 0 && from.length === 1 && from[0] === 1);
 }
 
-function mismatch(value: Tensor | number, entry: StateEntry): string {
-  return `the model has ${formatShape(shapeOf(value))}, the state dict ${describeEntry(entry)}`;
+function writerOf(module: Module, name: string, value: Tensor | number): Step["write"] {
+  if (typeof value === "number") {
+    return (entry) => Reflect.set(module, name, Math.trunc(hostNumbers(entry)[0]));
+  }
+  return (entry) => {
+    if (module.awaitsShape(value)) takeShape(value, shapeOf(entry));
+    writeTensor(value, entry);
+  };
 }
 
-function writeOf(module: Module, name: string, value: Tensor | number, entry: StateEntry): Write {
-  if (value instanceof Tensor) return () => writeTensor(value, entry);
-  return () => Reflect.set(module, name, Math.trunc(hostNumbers(entry)[0]));
-}
-
-/** In place: optimizers and other holders of the tensor see the new values. */
+/** In place: optimizers and other holders of the tensor see the new values. A number fills it. */
 function writeTensor(target: Tensor, entry: StateEntry): void {
   const out = operandOf(target);
   const backend = backendFor(target);
-  if (entry instanceof Tensor && backendFor(entry) === backend) {
+  if (typeof entry === "number") backend.fill(out, entry);
+  else if (entry instanceof Tensor && backendFor(entry) === backend) {
     if (entry.dtype === target.dtype) backend.copy(operandOf(entry), out);
     else backend.cast(operandOf(entry), out);
-  } else {
-    const values = hostArray(target.dtype, sizeOf(target.shape));
-    values.set(hostNumbers(entry));
-    backend.write(out, values);
-  }
+  } else backend.write(out, valuesAs(target.dtype, entry));
   target.holding.storage.markWritten("loadStateDict");
-}
-
-/** Whether this is a value from a file. */
-export function isFileEntry(value: unknown): value is Entry {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    !(value instanceof Tensor) &&
-    "data" in value &&
-    typeof value.data === "function"
-  );
-}
-
-/** Throws StateDictError unless there are as many values as the shape says. */
-function valuesOf(entry: Entry): EntryArray {
-  const values = entry.data();
-  if (values.length === sizeOf(entry.shape)) return values;
-  throw new StateDictError({
-    op: "loadStateDict",
-    expected: `${sizeOf(entry.shape)} values in an entry of shape ${formatShape(entry.shape)}`,
-    actual: String(values.length),
-  });
-}
-
-/** An entry's values as numbers, whatever it is made of. */
-export function hostNumbers(entry: StateEntry): ArrayLike<number> {
-  if (typeof entry === "number") return [entry];
-  if (entry instanceof Tensor) return entry.dataSync();
-  const values = valuesOf(entry);
-  if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
-    return Array.from(values, Number);
-  }
-  if (entry.dtype === "float16") return widenFloat16(values);
-  if (entry.dtype === "bfloat16") return Array.from(values, fromBfloat16);
-  return values;
-}
-
-function reject(problems: {
-  readonly missingKeys: readonly string[];
-  readonly unexpectedKeys: readonly string[];
-  readonly misshapen: readonly string[];
-  readonly known: readonly string[];
-}): never {
-  const { missingKeys, unexpectedKeys, misshapen, known } = problems;
-  const suggest = (key: string) => {
-    const nearest = nearestKey(key, known);
-    return nearest === null ? key : `${key} (the model has ${nearest})`;
-  };
-  const parts = [
-    missingKeys.length > 0 ? `missing ${missingKeys.join(", ")}` : "",
-    unexpectedKeys.length > 0 ? `unexpected ${unexpectedKeys.map(suggest).join(", ")}` : "",
-    misshapen.length > 0 ? `misshapen ${misshapen.join("; ")}` : "",
-  ];
-  throw new StateDictError({
-    op: "loadStateDict",
-    expected: "the keys and shapes of the model",
-    actual: parts.filter(Boolean).join("; "),
-    ...(misshapen.length === 0 ? { hint: "pass { strict: false } to load what fits" } : {}),
-  });
 }

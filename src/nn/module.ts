@@ -1,19 +1,17 @@
 /** Modules: callable objects that hold parameters, buffers and other modules, and know whether they are training. */
 import type { Device } from "../backend/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { asInFirstRun } from "../tensor/recompute.ts";
-import { runInScope } from "../tensor/scope.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import { callStack, rejectGenerator } from "./call.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { callModule } from "./call.ts";
 import { Callable } from "./callable.ts";
 import { cloneModule } from "./clone.ts";
 import { addHook, type ForwardHook, type ForwardPreHook, type HookHandle } from "./hooks.ts";
 import { Internals, internals } from "./internals.ts";
 import { type LoadOptions, type LoadResult, loadInto } from "./load-state.ts";
-import { convertInputs, moveState } from "./move.ts";
+import { moveState } from "./move.ts";
 import { Parameter } from "./parameter.ts";
-import { defineSlot, describe, type StateSlot } from "./slot.ts";
-import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
+import { defineSlot, describe, type StateSlot, slotCheck } from "./slot.ts";
+import { type LazyStateSource, StateDict, type StateSource, stateKey } from "./state-dict.ts";
 import { childrenOf, formatTree, join, ownStateOf, uniqueState, walk } from "./tree.ts";
 
 export interface Module {
@@ -53,27 +51,7 @@ export abstract class Module extends Callable {
 
   /** @internal What calling the module does. */
   invoke(args: readonly unknown[]): unknown {
-    callStack.push(this);
-    const mode = this.training;
-    const firstMode = asInFirstRun(this, mode);
-    try {
-      if (mode !== firstMode) this.training = firstMode;
-      return runInScope(this.kind, (scope) => {
-        scope.holders.add(this);
-        let inputs = convertInputs(args, this[internals].inputDType);
-        for (const hook of this[internals].preHooks) {
-          const replaced = hook(this, inputs);
-          if (replaced !== undefined) inputs = Array.isArray(replaced) ? replaced : [replaced];
-        }
-        let output: unknown = Reflect.apply(this.forward, this, inputs);
-        rejectGenerator(this.kind, output);
-        for (const hook of this[internals].hooks) output = hook(this, inputs, output) ?? output;
-        return output;
-      });
-    } finally {
-      if (mode !== firstMode) this.training = mode;
-      callStack.pop();
-    }
+    return callModule(this, args);
   }
 
   /** Runs `hook` before every call. Tensors it is given or makes live as long as the call. */
@@ -99,29 +77,18 @@ export abstract class Module extends Callable {
     bufferNames.add(name);
     if (persistent) transientNames.delete(name);
     else transientNames.add(name);
-    defineSlot(this, name, value, (next) => {
-      if (next === null || next instanceof Tensor) return;
-      throw new TypeError(`${name}: expected a tensor or null, got ${describe(next)}`);
-    });
+    defineSlot(this, name, value, slotCheck(name, "buffer"));
   }
 
   /** As `registerBuffer`, for a whole number: an int64 scalar in files. */
   protected registerCounter(name: string, value: number | null): void {
     this[internals].bufferNames.add(name);
-    defineSlot(this, name, value, (next) => {
-      if (next === null || typeof next === "number") return;
-      throw new TypeError(`${name}: expected a number or null, got ${describe(next)}`);
-    });
+    defineSlot(this, name, value, slotCheck(name, "counter"));
   }
 
   /** Makes property `name` a parameter that may be null and takes nothing but a Parameter. */
   protected registerParameter(name: string, value: Parameter | null): void {
-    defineSlot(this, name, value, (next) => {
-      if (next === null || next instanceof Parameter) return;
-      throw new TypeError(
-        `${name}: expected an nn.Parameter or null, got ${describe(next)}; wrap it: new nn.Parameter(tensor)`,
-      );
-    });
+    defineSlot(this, name, value, slotCheck(name, "parameter"));
   }
 
   // ---- what it holds ---------------------------------------------------------------------------------------------
@@ -183,6 +150,11 @@ export abstract class Module extends Callable {
     return null;
   }
 
+  /** @internal Names of entries that a state dict may have here and that mean nothing to the module. */
+  ignoredState(): readonly string[] {
+    return [];
+  }
+
   /** @internal Whether own state `value` takes its shape from the first values loaded into it. */
   awaitsShape(_value: Tensor): boolean {
     return false;
@@ -205,13 +177,23 @@ export abstract class Module extends Callable {
   }
 
   /**
-   * Copies values into the parameters and buffers of the same names, converting dtypes (bfloat16 of files too); tensors keep their identity.
+   * Copies values into the parameters and buffers of the same names, converting dtypes (bfloat16 of files too); tensors keep their
+   * identity. Of a file that `checkpoint.open` gave, one entry at a time is read, and the result is a promise.
    *
-   * strict (default true) refuses missing and unexpected keys; otherwise they are returned.
-   * Throws: StateDictError listing missing, unexpected and misshapen entries; shapes must fit also when not strict.
-   * Unlike PyTorch: nothing is written when it throws.
+   * Numerics: floats are rounded once to the nearest, 64-bit integers too; to integers fractions are cut off.
+   * Throws: StateDictError listing missing, unexpected and mismatched entries, with the cause where it is a known one (shapes must fit
+   * also when not strict); ArgumentError for a prefix that no key has; the signal's reason.
+   * Unlike PyTorch: nothing is written when it throws, but where an opened file cannot be read to its end, which is found midway.
+   *
+   * @example
+   * await model.loadStateDict(await checkpoint.open("parallel.pth"), { prefix: "module." });
    */
-  loadStateDict(source: StateSource, options: LoadOptions = {}): LoadResult {
+  loadStateDict(source: StateSource, options?: LoadOptions): LoadResult;
+  loadStateDict(source: LazyStateSource, options?: LoadOptions): Promise<LoadResult>;
+  loadStateDict(
+    source: StateSource | LazyStateSource,
+    options: LoadOptions = {},
+  ): LoadResult | Promise<LoadResult> {
     return loadInto(walk(this, ""), source, options);
   }
 

@@ -1,7 +1,7 @@
 /** Registered properties: parameters and buffers that may be null and take nothing else. */
 import { Tensor } from "../tensor/tensor.ts";
 import { Internals, internals } from "./internals.ts";
-import type { Parameter } from "./parameter.ts";
+import { Parameter } from "./parameter.ts";
 
 /** What a registered property may hold: a tensor, a counter, or nothing. */
 export type SlotValue = Tensor | number | null;
@@ -40,6 +40,26 @@ export function defineSlot(
       current = keep(value);
     },
   });
+}
+
+/** What a slot takes, beside null, and how its error says so. */
+const kinds = {
+  buffer: { holds: (value: unknown) => value instanceof Tensor, name: "a tensor", cure: "" },
+  counter: { holds: (value: unknown) => typeof value === "number", name: "a number", cure: "" },
+  parameter: {
+    holds: (value: unknown) => value instanceof Parameter,
+    name: "an nn.Parameter",
+    cure: "; wrap it: new nn.Parameter(tensor)",
+  },
+};
+
+/** The check for `defineSlot`: a value of this kind, or null. Throws TypeError. */
+export function slotCheck(name: string, kind: keyof typeof kinds): (value: unknown) => void {
+  const { holds, name: expected, cure } = kinds[kind];
+  return (value) => {
+    if (value === null || holds(value)) return;
+    throw new TypeError(`${name}: expected ${expected} or null, got ${describe(value)}${cure}`);
+  };
 }
 
 /** A value in an error message. */

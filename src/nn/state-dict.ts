@@ -1,6 +1,5 @@
 /** Names and values of a module's parameters and buffers, in PyTorch's order and spelling. */
-import type { Entry } from "../core/entry.ts";
-import { formatShape } from "../core/shape.ts";
+import type { Entry, EntryInfo } from "../core/entry.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Live tensors, and counters as numbers; `metadata` holds the version of each module's layout, by its path. */
@@ -20,6 +19,28 @@ export type StateEntry = Tensor | number | Entry;
 
 /** What `loadStateDict` takes: a StateDict, any Map, or a plain object, by PyTorch's keys. */
 export type StateSource = ReadonlyMap<string, StateEntry> | { readonly [key: string]: StateEntry };
+
+/** A source whose values are read when they are asked for, as `checkpoint.open` gives. */
+export interface LazyStateSource {
+  /** Names of the entries. */
+  keys(): Iterable<string>;
+  /** Type and shape of an entry. */
+  info(key: string): EntryInfo;
+  /** Reads an entry. */
+  get(key: string, options?: { readonly signal?: AbortSignal }): Promise<Entry>;
+  /** The version of each module's layout, by its path. */
+  readonly metadata: ReadonlyMap<string, StateVersion>;
+}
+
+/** A Map has `keys` and `get` too, but says nothing of values that it has not given. */
+export function isLazySource(source: StateSource | LazyStateSource): source is LazyStateSource {
+  return (
+    typeof source === "object" &&
+    source !== null &&
+    "info" in source &&
+    typeof source.info === "function"
+  );
+}
 
 /** `runningMean` -> `running_mean`: keys are PyTorch's, names in code TypeScript's. Names that start with a capital stay. */
 export function stateKey(name: string): string {
@@ -43,10 +64,6 @@ export function readSource(source: StateSource): {
   const entries = source instanceof Map ? source : new Map(Object.entries(source));
   const metadata = "metadata" in source ? source.metadata : null;
   return { entries, versions: metadata instanceof Map ? metadata : null };
-}
-
-export function describeEntry(entry: StateEntry): string {
-  return typeof entry === "number" ? `the number ${entry}` : formatShape(entry.shape);
 }
 
 /** Fewest one-character edits between two keys, to suggest the one that was meant. */

@@ -1,8 +1,8 @@
 /** Optimizers' state dicts in PyTorch's layout: writing one, and reading one completely before anything is changed. */
 import { StateDictError } from "../core/errors.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
-import { hostNumbers } from "../nn/load-state.ts";
 import { stateKey } from "../nn/state-dict.ts";
+import { hostNumbers } from "../nn/state-values.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { OptimizerKind } from "./optimizer.ts";
 import { type GroupOptions, isScheduleName, type ParamGroup } from "./param-group.ts";

@@ -1,8 +1,8 @@
 /** State of optimizers and schedulers as it comes in: from stateDict(), from a file, or from PyTorch. */
 import { StateDictError } from "../core/errors.ts";
 import { formatShape } from "../core/shape.ts";
-import { hostNumbers, isFileEntry } from "../nn/load-state.ts";
 import type { StateEntry } from "../nn/state-dict.ts";
+import { hostNumbers, isFileEntry } from "../nn/state-values.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** A state dict's values: numbers and tensors, text, flags, lists and dicts of them. Files hold them all as entries. */

@@ -47,7 +47,7 @@ export async function train(library, { path, isSeeded, afterBatch, optimizer = "
   const parts = { model, optimizer: opt, schedule, loader };
   if (existsSync(path)) {
     const saved = optim.unflattenState(await checkpoint.read(path));
-    model.loadStateDict(/** @type {Parameters<typeof model.loadStateDict>[0]} */ (saved.model));
+    model.loadStateDict(/** @type {import("../../src/index.ts").nn.StateSource} */ (saved.model));
     opt.loadStateDict(saved.optimizer);
     schedule.loadStateDict(saved.schedule);
     loader.loadStateDict(saved.loader);
