@@ -5,6 +5,7 @@ import { StateDictError } from "../core/errors.ts";
 import { fromBfloat16, fromFloat16 } from "../core/half.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
+import { internals } from "./internals.ts";
 import type { Module } from "./module.ts";
 import { takeShape } from "./move.ts";
 import {
@@ -31,6 +32,18 @@ export interface LoadResult {
   readonly unexpectedKeys: readonly string[];
 }
 
+/** Entries on their way into modules: a copy of the source's, which hooks may change. */
+export type Entries = Map<string, StateEntry>;
+
+/** Where a module is in the tree, and which version of its layout the source says it holds; null for one that says nothing. */
+export interface LoadPlace {
+  readonly path: string;
+  readonly version: number | null;
+}
+
+/** Translates what older or other layouts call a module's state, or throws for what it must not hold. */
+export type LoadHook = (module: Module, entries: Entries, place: LoadPlace) => void;
+
 /** Modules by path, shared ones at each of their places. */
 type PlacedModules = readonly (readonly [string, Module])[];
 
@@ -42,14 +55,14 @@ export function loadInto(
   source: StateSource,
   { strict = true }: LoadOptions,
 ): LoadResult {
-  const { entries, versions } = readSource(source);
+  const { entries, versionOf } = prepare(modules, source);
   const unexpected = new Set(entries.keys());
   const missingKeys: string[] = [];
   const misshapen: string[] = [];
   const writes: Write[] = [];
   const known: string[] = [];
   for (const [path, module] of modules) {
-    const version = versions?.get(path)?.version ?? null;
+    const version = versionOf(path);
     for (const { name, value, isPersistent } of module.ownState()) {
       if (!isPersistent) continue;
       const key = join(path, stateKey(name));
@@ -74,6 +87,19 @@ export function loadInto(
   }
   for (const write of writes) write();
   return { missingKeys, unexpectedKeys };
+}
+
+/** A copy of the source's entries as the modules' hooks leave it. */
+function prepare(modules: PlacedModules, source: StateSource) {
+  const { entries: given, versions } = readSource(source);
+  const entries: Entries = new Map(given);
+  const versionOf = (path: string) => versions?.get(path)?.version ?? null;
+  for (const [path, module] of modules) {
+    for (const hook of module[internals].loadHooks.values()) {
+      hook(module, entries, { path, version: versionOf(path) });
+    }
+  }
+  return { entries, versionOf };
 }
 
 /** Throws for what could not be written: a value of another kind, a tensor that has ended, a file's entry without its values. */
