@@ -102,6 +102,11 @@ test("the weight is g * v / |v| for each index of dim, or of one length", () => 
   expectClose(values(layer.weight), [6, 8, 0, -1]);
 });
 
+test("dim -1 is the last axis", () => {
+  const layer = nn.weightNorm(new nn.Linear(3, 2), "weight", -1);
+  expect(layer.parameters().map(({ shape }) => shape)).toEqual([[2], [1, 3], [2, 3]]);
+});
+
 test("optimizers train length and direction, and a bias can be normalised too", () => {
   const layer = nn.weightNorm(nn.weightNorm(new nn.Linear(2, 2)), "bias");
   expect(keysOf(layer)).toEqual(["weight_g", "weight_v", "bias_g", "bias_v"]);
