@@ -222,7 +222,7 @@ function averagingOf({ momentum, numBatchesTracked }: BatchNorm) {
   return { momentum, batches: numBatchesTracked ?? 0 };
 }
 
-function checkNumber(kind: string, expected: string, value: unknown): void {
+export function checkNumber(kind: string, expected: string, value: unknown): void {
   if (typeof value === "number") return;
   throw new TypeError(`${kind}: expected ${expected}, got ${describe(value)}`);
 }

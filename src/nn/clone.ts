@@ -37,13 +37,16 @@ function copyModule(module: Callable, copies: Copies): Callable {
   const copy = remember(copies, module, callableWith(Object.getPrototypeOf(module)));
   const known: unknown = Reflect.get(module, internals);
   for (const key of Reflect.ownKeys(module)) {
-    const value = copyOf(Reflect.get(module, key), copies);
     const check = known instanceof Internals && known.checks.get(String(key));
-    if (check) defineSlot(copy, String(key), value as SlotValue, check);
-    else {
-      const descriptor = Object.getOwnPropertyDescriptor(module, key);
-      Object.defineProperty(copy, key, descriptor?.get ? descriptor : { ...descriptor, value });
+    const descriptor = Object.getOwnPropertyDescriptor(module, key);
+    // What a getter computes from other properties, the copy's computes from the copies.
+    if (descriptor?.get && !check) {
+      Object.defineProperty(copy, key, descriptor);
+      continue;
     }
+    const value = copyOf(Reflect.get(module, key), copies);
+    if (check) defineSlot(copy, String(key), value as SlotValue, check);
+    else Object.defineProperty(copy, key, { ...descriptor, value });
   }
   return copy;
 }

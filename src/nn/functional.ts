@@ -23,6 +23,13 @@ export {
   smoothL1Loss,
 } from "../ops/loss.ts";
 export { linear } from "../ops/matmul.ts";
+export {
+  groupNorm,
+  type InstanceNormOptions,
+  instanceNorm,
+  layerNorm,
+  type NormalizationOptions,
+} from "../ops/normalization.ts";
 export { type PadMode, type PadOptions, pad } from "../ops/pad.ts";
 export {
   adaptiveAvgPool1d,

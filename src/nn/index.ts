@@ -55,13 +55,26 @@ export {
   type ConvTranspose3dLayerOptions,
   type ConvTransposeLayerOptions,
 } from "./conv-transpose.ts";
+export {
+  convertBatchNormToGroupNorm,
+  type GroupNormConversion,
+  type GroupNormConversionOptions,
+} from "./convert-batch-norm.ts";
 export { Dropout, Dropout1d, Dropout2d, Dropout3d } from "./dropout.ts";
 /** Layers as functions, without state. */
 export * as functional from "./functional.ts";
+export { GroupNorm, type GroupNormLayerOptions } from "./group-norm.ts";
 export { networkToHalf } from "./half.ts";
 export type { ForwardHook, ForwardPreHook, HookHandle } from "./hooks.ts";
 /** Starting values, written into a tensor in place and drawn from the generator that `manualSeed` seeds. */
 export * as init from "./init.ts";
+export {
+  InstanceNorm1d,
+  InstanceNorm2d,
+  InstanceNorm3d,
+  type InstanceNormLayerOptions,
+} from "./instance-norm.ts";
+export { LayerNorm, type LayerNormLayerOptions } from "./layer-norm.ts";
 export { LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d } from "./lazy-batch-norm.ts";
 export { Linear } from "./linear.ts";
 export type { LoadOptions, LoadResult } from "./load-state.ts";
@@ -113,3 +126,4 @@ export {
   type UpdateBatchNormOptions,
   updateBatchNorm,
 } from "./update-batch-norm.ts";
+export { removeWeightNorm, weightNorm } from "./weight-norm.ts";

@@ -3,6 +3,7 @@ import { isSound } from "../core/entry.ts";
 import { ArgumentError, EvenkeelError, StateDictError } from "../core/errors.ts";
 import { type Shape, sameShape } from "../core/shape.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
+import { internals } from "./internals.ts";
 import { rejectState } from "./load-problems.ts";
 import type { Module } from "./module.ts";
 import { takeShape } from "./move.ts";
@@ -39,13 +40,26 @@ export interface LoadResult {
   readonly unexpectedKeys: readonly string[];
 }
 
+/** The source's own keys, by the keys that are matched with the model's; hooks may change it. */
+export type SourceKeys = Map<string, string>;
+
+/** Where a module is in the tree, and which version of its layout the source says it holds; null for one that says nothing. */
+export interface LoadPlace {
+  readonly path: string;
+  readonly version: number | null;
+}
+
+/** Translates what older or other layouts call a module's state, drops what means nothing, or throws for what it must not hold. */
+export type LoadHook = (module: Module, keys: SourceKeys, place: LoadPlace) => void;
+
 /** Modules by path, shared ones at each of their places. */
 type PlacedModules = readonly (readonly [string, Module])[];
 
 /** Shapes and versions of a source, which is all that is needed to match it. */
 interface Outline {
-  /** The source's own keys, by the keys without prefix. */
-  readonly keys: ReadonlyMap<string, string>;
+  /** By the keys without prefix. */
+  readonly keys: SourceKeys;
+  /** By the source's own keys. */
   readonly shapes: ReadonlyMap<string, Shape>;
   readonly versions: ReadonlyMap<string, StateVersion> | null;
 }
@@ -119,7 +133,7 @@ function outlineOf(
   const paths = [...(versions ?? [])].filter(([path]) => `${path}.`.startsWith(prefix));
   return {
     keys: new Map(inside.map(([key]) => [strip(key), key])),
-    shapes: new Map(inside.map(([key, shape]) => [strip(key), shape])),
+    shapes: new Map(inside),
     versions:
       versions &&
       new Map(paths.map(([path, version]) => [strip(`${path}.`).slice(0, -1), version])),
@@ -132,21 +146,25 @@ function match(
   { keys, shapes, versions }: Outline,
   { strict = true }: LoadOptions,
 ): { readonly steps: readonly Step[]; readonly result: LoadResult } {
+  const versionOf = (path: string) => versions?.get(path)?.version ?? null;
+  for (const [path, module] of modules) {
+    for (const hook of module[internals].loadHooks.values()) {
+      hook(module, keys, { path, version: versionOf(path) });
+    }
+  }
   const unexpected = new Set(keys.keys());
   const missingKeys: string[] = [];
   const mismatchedKeys: string[] = [];
   const steps: Step[] = [];
   const model = new Map<string, Shape>();
   for (const [path, module] of modules) {
-    for (const name of module.ignoredState()) unexpected.delete(join(path, stateKey(name)));
-    const version = versions?.get(path)?.version ?? null;
     for (const { name, value, isPersistent } of module.ownState()) {
       if (!isPersistent) continue;
       const key = join(path, stateKey(name));
       model.set(key, shapeOf(value));
       unexpected.delete(key);
-      const shape = shapes.get(key);
-      const from = keys.get(key) ?? module.missingState(name, version);
+      const from = keys.get(key) ?? module.missingState(name, versionOf(path));
+      const shape = typeof from === "string" ? shapes.get(from) : undefined;
       if (from === null) missingKeys.push(key);
       else if (shape !== undefined && !awaitsShape(module, value) && !fits(shapeOf(value), shape)) {
         mismatchedKeys.push(key);
@@ -159,7 +177,8 @@ function match(
     const partnerless = strict
       ? { missingKeys, unexpectedKeys }
       : { missingKeys: [], unexpectedKeys: [] };
-    rejectState({ model, source: shapes, mismatchedKeys, ...partnerless });
+    const source = new Map([...keys].map(([key, from]) => [key, shapes.get(from) ?? []]));
+    rejectState({ model, source, mismatchedKeys, ...partnerless });
   }
   return { steps, result: { missingKeys, unexpectedKeys } };
 }

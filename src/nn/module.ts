@@ -150,11 +150,6 @@ export abstract class Module extends Callable {
     return null;
   }
 
-  /** @internal Names of entries that a state dict may have here and that mean nothing to the module. */
-  ignoredState(): readonly string[] {
-    return [];
-  }
-
   /** @internal Whether own state `value` takes its shape from the first values loaded into it. */
   awaitsShape(_value: Tensor): boolean {
     return false;

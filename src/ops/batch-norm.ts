@@ -3,13 +3,20 @@
  * The layer with its state is nn/batch-norm.ts; the maths is derived in docs/batch-norm.md.
  */
 import type { ChannelLayout, RunningUpdate } from "../backend/backend.ts";
-import type { DType } from "../core/dtype.ts";
-import { ArgumentError, AutogradError, DTypeError, ShapeError } from "../core/errors.ts";
-import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
+import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { formatShape } from "../core/shape.ts";
 import { record } from "../tensor/autograd.ts";
 import { save, saveValues } from "../tensor/saved.ts";
 import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { checkFloating, checkSameDevice, checkSameKind } from "./check.ts";
+import {
+  channelLayout,
+  checkEps,
+  checkResidual,
+  checkValuesPerChannel,
+  checkVectors,
+  rejectMissing,
+} from "./batch-norm-checks.ts";
+import { checkFloating } from "./check.ts";
 import * as raw from "./raw.ts";
 
 /** Weights, the statistics to normalise with, and what is done in the same pass. */
@@ -63,16 +70,32 @@ export function batchNorm(
   options: BatchNormOptions = {},
 ): Tensor {
   const { weight = null, bias = null, residual = null, training = false } = options;
-  const { eps = 1e-5, relu = false } = options;
   checkFloating("batchNorm", x);
   if (training) checkValuesPerChannel(x.shape);
-  checkEps(eps, training);
+  checkEps(options.eps ?? 1e-5, training);
   const inputs = [x, weight, bias, residual];
   if (x.size === 0) return emptyResult(x, inputs);
-  const layout = channelLayout(x.shape);
-  checkVectors(x, { runningMean, runningVar, weight, bias }, training);
+  channelLayout(x.shape);
+  const vectors = { runningMean, runningVar, weight, bias };
+  checkVectors("batchNorm", x, { vectors, training });
   checkResidual(x, residual);
+  return normalizeChannels(x, runningMean, runningVar, options);
+}
 
+/**
+ * `batchNorm` without its checks, for operations that see other axes as batch and channels and have rules of their own. `op` names it
+ * in graphs. Any eps is taken, and one value per channel gives the bias.
+ */
+export function normalizeChannels(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  options: BatchNormOptions & { readonly op?: string },
+): Tensor {
+  const { weight = null, bias = null, residual = null, training = false } = options;
+  const { eps = 1e-5, relu = false, op = "batchNorm" } = options;
+  const inputs = [x, weight, bias, residual];
+  const layout = channelLayout(x.shape);
   const backend = backendFor(x);
   const { mean, variance } = training
     ? batchStatistics(x, layout, runningUpdate(runningMean, runningVar, options))
@@ -87,7 +110,7 @@ export function batchNorm(
     operandOf(y),
     { ...layout, eps, relu, residual: residual && operandOf(residual) },
   );
-  record("batchNorm", inputs, y, () => {
+  record(op, inputs, y, () => {
     const saved = {
       x: save(x, "input"),
       mean: saveValues(mean, "mean"),
@@ -139,18 +162,10 @@ function batchStatistics(x: Tensor, layout: ChannelLayout, update: RunningUpdate
 
 /** Copies of the running statistics, so that this graph does not see later writes to them. */
 function capturedStatistics(runningMean: Tensor | null, runningVar: Tensor | null) {
-  if (runningMean === null) return rejectMissing("runningMean");
-  if (runningVar === null) return rejectMissing("runningVar");
+  if (runningMean === null) return rejectMissing("batchNorm", "runningMean");
+  if (runningVar === null) return rejectMissing("batchNorm", "runningVar");
   const dtype = backendFor(runningMean).statisticsDType;
   return { mean: raw.cast(runningMean, dtype), variance: raw.cast(runningVar, dtype) };
-}
-
-function rejectMissing(name: string): never {
-  throw new ArgumentError({
-    op: "batchNorm",
-    expected: `${name} to be given in evaluation mode`,
-    actual: "null",
-  });
 }
 
 function runningUpdate(
@@ -195,105 +210,4 @@ function emptyResult(x: Tensor, inputs: readonly (Tensor | null)[]): Tensor {
     saved: [],
     rule: (dy) => kinds.map((kind) => kind && raw.zerosLike(kind, dy)),
   }));
-}
-
-/** N, C, and S = product of the remaining sizes. */
-function channelLayout(shape: Shape): ChannelLayout {
-  if (shape.length < 2) {
-    throw new ShapeError({
-      op: "batchNorm",
-      expected: "x with at least 2 axes (N, C, ...)",
-      actual: formatShape(shape),
-    });
-  }
-  return { N: shape[0], C: shape[1], S: sizeOf(shape, 2) };
-}
-
-function checkValuesPerChannel(shape: Shape): void {
-  const perChannel = shape.length === 0 ? 0 : shape[0] * sizeOf(shape, 2);
-  if (perChannel !== 1) return;
-  throw new ShapeError({
-    op: "batchNorm",
-    expected: "more than one value per channel when normalising with batch statistics",
-    actual: `shape ${formatShape(shape)}`,
-    hint: "if this is the last, smaller batch of a loader, pass dropLast: true to the DataLoader",
-  });
-}
-
-function checkEps(eps: number, training: boolean): void {
-  if (training ? eps > 0 : eps >= 0) return;
-  throw new ArgumentError({
-    op: "batchNorm",
-    expected: training ? "a positive eps with batch statistics" : "eps >= 0",
-    actual: String(eps),
-  });
-}
-
-type Vectors = Readonly<Record<"runningMean" | "runningVar" | "weight" | "bias", Tensor | null>>;
-
-function checkVectors(x: Tensor, vectors: Vectors, training: boolean): void {
-  const { runningMean, runningVar } = vectors;
-  if (training && (runningMean === null) !== (runningVar === null)) {
-    throw new ArgumentError({
-      op: "batchNorm",
-      expected: "both runningMean and runningVar, or neither",
-      actual: `only ${runningMean === null ? "runningVar" : "runningMean"}`,
-    });
-  }
-  if (!training && runningMean === null) rejectMissing("runningMean");
-  if (!training && runningVar === null) rejectMissing("runningVar");
-  const dtype = vectorDType(x, vectors);
-  for (const [name, vector] of Object.entries(vectors)) {
-    if (vector !== null) checkVector(x, vector, [name, dtype]);
-  }
-  for (const [name, vector] of Object.entries({ runningMean, runningVar })) {
-    if (!vector?.requiresGrad) continue;
-    throw new AutogradError({
-      op: "batchNorm",
-      expected: `a ${name} that does not require grad`,
-      actual: "one that does",
-      hint: "batch norm is not differentiated with respect to its running statistics",
-    });
-  }
-}
-
-/** x's, or beside float16 that of the first vector if it is float32: PyTorch's mixed precision. */
-function vectorDType(x: Tensor, { weight, bias, runningMean, runningVar }: Vectors): DType {
-  const first = weight ?? bias ?? runningMean ?? runningVar;
-  return x.dtype === "float16" && first?.dtype === "float32" ? "float32" : x.dtype;
-}
-
-function checkVector(x: Tensor, vector: Tensor, [name, dtype]: readonly [string, DType]): void {
-  const C = x.shape[1];
-  if (vector.size !== C) {
-    const last = x.shape[x.shape.length - 1];
-    throw new ShapeError({
-      op: "batchNorm",
-      expected: `${name} to hold ${C} elements, the channels of x on axis 1`,
-      actual: `${vector.size} elements, with x of shape ${formatShape(x.shape)}`,
-      ...(last === vector.size && last !== C
-        ? { hint: "channels belong on axis 1; did you pass them last?" }
-        : {}),
-    });
-  }
-  if (vector.dtype !== dtype) {
-    throw new DTypeError({
-      op: "batchNorm",
-      expected: `${name} of ${dtype === x.dtype ? "x's" : "the other vectors'"} dtype ${dtype}`,
-      actual: vector.dtype,
-      hint: "nothing is promoted: convert x or the module with to()",
-    });
-  }
-  checkSameDevice("batchNorm", x, vector);
-}
-
-function checkResidual(x: Tensor, residual: Tensor | null): void {
-  if (residual === null) return;
-  checkSameKind("batchNorm", x, residual);
-  if (sameShape(x.shape, residual.shape)) return;
-  throw new ShapeError({
-    op: "batchNorm",
-    expected: `a residual of x's shape ${formatShape(x.shape)}`,
-    actual: formatShape(residual.shape),
-  });
 }

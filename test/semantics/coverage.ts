@@ -48,7 +48,6 @@ export const withoutTest: Readonly<Record<string, string>> = {
   "G-20": "no layer merges statistics of several processes",
   "G-22": "no precise batch norm helper",
   "G-25": "no helper that fuses batch norm into a layer before it",
-  "G-27": "no InstanceNorm",
   "R-12": "tensors are contiguous, so no buffer is strided",
   "B-13": "no forward-mode differentiation",
   ...all("D", [1, 2], "tensors have one layout, no channels_last"),
@@ -60,7 +59,4 @@ export const withoutTest: Readonly<Record<string, string>> = {
   ...all("H", [7, 8, 9], "no precise batch norm helper"),
   ...all("H", [10, 11, 12], "no frozen batch norm layers"),
   ...all("H", [13, 14, 15, 16, 17], "no helper that fuses batch norm into a layer before it"),
-  ...all("N", [1, 2, 3, 4, 5], "no InstanceNorm"),
-  "N-06": "no GroupNorm",
-  "N-07": "no LayerNorm",
 };
