@@ -5,6 +5,7 @@ import { StateDictError } from "../core/errors.ts";
 import { fromBfloat16, fromFloat16 } from "../core/half.ts";
 import { formatShape, type Shape, sameShape, sizeOf } from "../core/shape.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
+import { internals } from "./internals.ts";
 import type { Module } from "./module.ts";
 import { takeShape } from "./move.ts";
 import {
@@ -50,6 +51,8 @@ export function loadInto(
   const known: string[] = [];
   for (const [path, module] of modules) {
     const version = versions?.get(path)?.version ?? null;
+    for (const name of module[internals].ignoredNames)
+      unexpected.delete(join(path, stateKey(name)));
     for (const { name, value, isPersistent } of module.ownState()) {
       if (!isPersistent) continue;
       const key = join(path, stateKey(name));

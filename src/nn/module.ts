@@ -13,7 +13,7 @@ import { type LoadOptions, type LoadResult, loadInto } from "./load-state.ts";
 import { moveState } from "./move.ts";
 import { Parameter } from "./parameter.ts";
 import { defineSlot, describe, type StateSlot } from "./slot.ts";
-import { StateDict, type StateSource, stateKey } from "./state-dict.ts";
+import { StateDict, type StateEntry, type StateSource, stateKey } from "./state-dict.ts";
 import { childrenOf, join, ownStateOf, uniqueState, walk } from "./tree.ts";
 
 export interface Module {
@@ -179,7 +179,7 @@ export abstract class Module extends Callable {
   }
 
   /** @internal The value for an entry that a state dict of this layout version lacks; null when it must be there. */
-  missingState(_name: string, _version: number | null): number | null {
+  missingState(_name: string, _version: number | null): StateEntry | null {
     return null;
   }
 
@@ -239,7 +239,7 @@ export abstract class Module extends Callable {
     return this;
   }
 
-  /** Whether parameters get gradients. Statistics of batch norm move all the same: that is `eval()`'s matter. */
+  /** Whether parameters get gradients. Statistics of batch norm move all the same: see `nn.freezeBatchNorm`. */
   setRequiresGrad(flag: boolean): this {
     for (const parameter of this.parameters()) parameter.requiresGrad = flag;
     return this;
