@@ -135,6 +135,26 @@ describe("freezeBatchNorm", () => {
     expect(frozenAt(model)).toEqual([]);
   });
 
+  test("a layer in two places is found at both, frozen once and named by its first", () => {
+    const bn = trained();
+    const model = new nn.Sequential(bn, new nn.Sequential(bn));
+    expect(nn.freezeBatchNorm(model, { match: "1" }).frozen).toEqual(["1.0"]);
+    expect(nn.unfreezeBatchNorm(model)).toEqual(["0"]);
+    expect([bn.frozen, bn.weight?.requiresGrad]).toEqual(["no", true]);
+  });
+
+  test("a subclass is frozen as far as its forward calls that of its base", () => {
+    class Fused extends nn.BatchNorm1d {
+      override forward(input: Tensor): Tensor {
+        return super.forward(input).relu();
+      }
+    }
+    const fused = new Fused(3);
+    nn.freezeBatchNorm(fused);
+    fused(x);
+    expect([bits(fused.runningMean), fused.numBatchesTracked]).toEqual([[0, 0, 0], 0]);
+  });
+
   test("reports what it passed over, and why", () => {
     const model = new nn.Sequential(
       new nn.FrozenBatchNorm2d(3),

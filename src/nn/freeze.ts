@@ -50,7 +50,7 @@ export interface FreezeReport {
  * weight and bias get no gradients, `requiresGrad` becomes false and gradients that they have are dropped, so that no optimizer moves them.
  * `bn.frozen`, the printed model, `nn.summary` and `nn.freezePlan` tell.
  *
- * Values may still be written on purpose: `loadStateDict`, `resetRunningStats` and `resetParameters` do. `nn.updateBatchNorm` leaves frozen
+ * A subclass is frozen as far as its forward calls that of its base. Values may still be written on purpose: `loadStateDict`, `resetRunningStats` and `resetParameters` do. `nn.updateBatchNorm` leaves frozen
  * statistics alone. What was frozen before stays frozen: calls add up.
  * Throws: ArgumentError, before anything changes, for a `match` that no batch norm layer meets, for statistics of a layer that has none, for a
  * lazy layer without values, and when neither `affine` nor `stats` is true; TypeError for options of another type.
