@@ -38,6 +38,7 @@ const layers: Readonly<Record<string, LayerCase>> = {
   Dropout1d: { make: () => new nn.Dropout1d(), input: [line] },
   Dropout2d: { make: () => new nn.Dropout2d(), input: [plane] },
   Dropout3d: { make: () => new nn.Dropout3d(), input: [volume] },
+  FrozenBatchNorm2d: { make: () => new nn.FrozenBatchNorm2d(3), input: [plane] },
   GroupNorm: { make: () => new nn.GroupNorm(3, 3), input: [plane] },
   InstanceNorm1d: { make: () => new nn.InstanceNorm1d(3), input: [line] },
   InstanceNorm2d: { make: () => new nn.InstanceNorm2d(3), input: [plane] },

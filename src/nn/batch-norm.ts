@@ -1,6 +1,6 @@
 /**
- * BatchNorm1d, 2d and 3d: the state around `ops/batch-norm.ts`. What a forward does with that state is decided in `forward`,
- * at each call anew, from `training`, `trackRunningStats` and which buffers exist; docs/batch-norm.md has the truth table.
+ * BatchNorm1d, 2d and 3d: the state around `ops/batch-norm.ts`. What a forward does with that state is decided in `batch-norm-decision.ts`,
+ * at each call anew, from `training`, `trackRunningStats`, which buffers exist and what is frozen.
  */
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { formatShape } from "../core/shape.ts";
@@ -9,6 +9,15 @@ import { checkTensor } from "../ops/check.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import { asInFirstRun, isRecomputing } from "../tensor/recompute.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
+import {
+  averagingOf,
+  decide,
+  type Freeze,
+  type Frozen,
+  freeze,
+  frozenParts,
+  keepDecision,
+} from "./batch-norm-decision.ts";
 import { internals } from "./internals.ts";
 import { Module } from "./module.ts";
 import {
@@ -79,6 +88,8 @@ abstract class BatchNorm extends Module {
   declare numBatchesTracked: number | null;
   /** @internal The device's record of skipped batches; see `RunningUpdate`. */
   [skipRecord]: Tensor | null = null;
+  /** @internal What `freezeBatchNorm` holds still. */
+  [freeze]: Freeze | null = null;
 
   /** Ranks that forward takes, for its error. */
   protected abstract readonly ranks: readonly number[];
@@ -117,23 +128,30 @@ abstract class BatchNorm extends Module {
     this.registerCounter("numBatchesTracked", trackRunningStats ? 0 : null);
   }
 
+  /** What `nn.freezeBatchNorm` holds still, whatever `train`, `eval` and `setRequiresGrad` say; `nn.unfreezeBatchNorm` ends it. */
+  get frozen(): NonNullable<Frozen> {
+    return frozenParts(this);
+  }
+
   /**
-   * Normalises x by the statistics of its own batch in training, by the running ones in evaluation. In training it also moves those,
-   * under `noGrad` too, and when no parameter requires grad; the second run of a forward inside `nn.recompute` does not.
+   * Normalises x by the statistics of its own batch in training, by the running ones in evaluation or when these are frozen. In training it
+   * also moves those that are not, under `noGrad` too, and when no parameter requires grad; the second run of a forward inside
+   * `nn.recompute` does not.
    *
    * Shapes: x (N, C, ...) of the layer's rank; returns like x.
    * Throws: ShapeError for another rank; otherwise as `nn.functional.batchNorm`. The counter has moved already when it throws.
    */
   forward(x: Tensor): Tensor {
     checkRank(this.kind, this.ranks, x);
-    const isTracking = this.training && this.trackRunningStats && !isRecomputing();
+    const decision = asInFirstRun(this[internals], decide(this), keepDecision);
+    const { usesBatch, learns, runningMean, runningVar } = decision;
+    const isTracking = decision.isTracking && !isRecomputing();
     if (isTracking && this.numBatchesTracked !== null) this.numBatchesTracked += 1;
-    const { weight, bias, eps } = this;
-    const { runningMean, runningVar } = runningOf(this, isTracking);
-    const usesBatch = this.training || (runningMean === null && runningVar === null);
     const skipped = isTracking && runningMean !== null ? recordFor(this, runningMean) : null;
+    const weight = learns ? this.weight : constant(this.weight);
+    const bias = learns ? this.bias : constant(this.bias);
     const y = batchNorm(x, runningMean, runningVar, {
-      ...{ weight, bias, eps, training: usesBatch, skipped },
+      ...{ weight, bias, eps: this.eps, training: usesBatch, skipped },
       ...averagingOf(this),
     });
     if (skipped !== null) settle(this, skipped);
@@ -187,8 +205,9 @@ abstract class BatchNorm extends Module {
     const { eps, momentum, affine, trackRunningStats } = this;
     // PyTorch names the bias only since it can be left out; here it is named when it is.
     const bias = affine && this.bias === null ? { bias: false } : {};
+    const frozen = this.frozen === "no" ? {} : { frozen: this.frozen };
     return formatPython([this.numFeatures], {
-      ...{ eps, momentum, affine, ...bias, track_running_stats: trackRunningStats },
+      ...{ eps, momentum, affine, ...bias, track_running_stats: trackRunningStats, ...frozen },
     });
   }
 }
@@ -204,22 +223,9 @@ function checkRank(kind: string, ranks: readonly number[], x: Tensor): void {
   });
 }
 
-/** The statistics that a forward reads or moves: in training none unless it moves them. */
-function runningOf(layer: BatchNorm, isTracking: boolean) {
-  const { runningMean, runningVar } = layer;
-  if (isTracking) return { runningMean, runningVar };
-  if (layer.training) return { runningMean: null, runningVar: null };
-  const copy = (buffer: Tensor | null) => buffer?.clone().keep() ?? null;
-  return asInFirstRun(layer[internals], { runningMean, runningVar }, (live) => ({
-    runningMean: copy(live.runningMean),
-    runningVar: copy(live.runningVar),
-  }));
-}
-
-/** How the running statistics average. Without a counter, the cumulative average cannot move: its weight is 0. */
-function averagingOf({ momentum, numBatchesTracked }: BatchNorm) {
-  if (momentum === null && numBatchesTracked === null) return { momentum: 0, batches: 0 };
-  return { momentum, batches: numBatchesTracked ?? 0 };
+/** A frozen parameter, which gets no gradient even if someone made it require one. */
+function constant(parameter: Parameter | null): Tensor | null {
+  return parameter?.requiresGrad ? parameter.detach() : parameter;
 }
 
 export function checkNumber(kind: string, expected: string, value: unknown): void {

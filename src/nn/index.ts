@@ -32,6 +32,7 @@ export {
   type BatchNormLayerOptions,
   isBatchNorm,
 } from "./batch-norm.ts";
+export type { Frozen } from "./batch-norm-decision.ts";
 export { capture } from "./capture.ts";
 /** Keeping gradients small. */
 export * as utils from "./clip-grad.ts";
@@ -61,6 +62,22 @@ export {
   type GroupNormConversionOptions,
 } from "./convert-batch-norm.ts";
 export { Dropout, Dropout1d, Dropout2d, Dropout3d } from "./dropout.ts";
+export {
+  type FreezeOptions,
+  type FreezeReport,
+  freezeBatchNorm,
+  type LayerMatch,
+  type SkippedLayer,
+  type UnfreezeOptions,
+  unfreezeBatchNorm,
+} from "./freeze.ts";
+export { type FreezePlan, type FreezePlanRow, freezePlan } from "./freeze-plan.ts";
+export {
+  convertFrozenBatchNorm,
+  convertFrozenToBatchNorm,
+  FrozenBatchNorm2d,
+  type FrozenBatchNormOptions,
+} from "./frozen-batch-norm.ts";
 /** Layers as functions, without state. */
 export * as functional from "./functional.ts";
 export { GroupNorm, type GroupNormLayerOptions } from "./group-norm.ts";
@@ -114,7 +131,6 @@ export type {
   StateVersion,
 } from "./state-dict.ts";
 export {
-  type Frozen,
   type Summary,
   type SummaryInput,
   type SummaryRow,

@@ -145,7 +145,7 @@ export abstract class Module extends Callable {
     return 1;
   }
 
-  /** @internal The value for an entry that a state dict of this layout version lacks; null when it must be there. */
+  /** @internal The value, or what fills the tensor, for an entry that a state dict of this layout version lacks; null when it must be there. */
   missingState(_name: string, _version: number | null): number | null {
     return null;
   }
@@ -216,7 +216,7 @@ export abstract class Module extends Callable {
     return this;
   }
 
-  /** Whether parameters get gradients. Statistics of batch norm move all the same: that is `eval()`'s matter. */
+  /** Whether parameters get gradients. Statistics of batch norm move all the same: see `nn.freezeBatchNorm`. */
   setRequiresGrad(flag: boolean): this {
     for (const parameter of this.parameters()) parameter.requiresGrad = flag;
     return this;

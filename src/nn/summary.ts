@@ -5,14 +5,10 @@ import { zeros } from "../tensor/create.ts";
 import { noGrad, scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { isBatchNorm } from "./batch-norm.ts";
+import { decide, type Frozen } from "./batch-norm-decision.ts";
+import { FrozenBatchNorm2d } from "./frozen-batch-norm.ts";
 import type { Module } from "./module.ts";
 import { Parameter } from "./parameter.ts";
-
-/**
- * What further training would leave alone: "no" nothing; "yes" everything the module has; "weights only" while its running
- * statistics move on; "statistics only" while its parameters learn; null for a module without state of its own.
- */
-export type Frozen = "no" | "yes" | "weights only" | "statistics only" | null;
 
 /** One module. */
 export interface SummaryRow {
@@ -140,18 +136,22 @@ function rowOf(
 }
 
 function frozenOf(module: Module): Frozen {
+  if (module instanceof FrozenBatchNorm2d) return "yes";
   const parameters = module
     .ownState()
     .flatMap(({ value }) => (value instanceof Parameter ? [value] : []));
-  const learns = parameters.some((parameter) => parameter.requiresGrad);
+  const { learns: mayLearn, isTracking } = isBatchNorm(module) ? decide(module) : otherModule;
+  const learns = mayLearn && parameters.some((parameter) => parameter.requiresGrad);
   if (!isBatchNorm(module) || module.runningMean === null) {
     if (parameters.length === 0) return null;
     return learns ? "no" : "yes";
   }
-  const moves = module.training && module.trackRunningStats;
-  if (moves) return learns || parameters.length === 0 ? "no" : "weights only";
+  if (isTracking) return learns || parameters.length === 0 ? "no" : "weights only";
   return learns ? "statistics only" : "yes";
 }
+
+/** What `decide` says of batch norm, for modules without statistics. */
+const otherModule = { learns: true, isTracking: false };
 
 const headings = ["module", "output shape", "parameters", "buffers", "mode", "frozen"] as const;
 

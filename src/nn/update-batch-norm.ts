@@ -2,6 +2,7 @@ import { ArgumentError } from "../core/errors.ts";
 import { noGrad, scope } from "../tensor/scope.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
 import { type AnyBatchNorm, isBatchNorm } from "./batch-norm.ts";
+import { hasFrozenStatistics } from "./batch-norm-decision.ts";
 import type { Module } from "./module.ts";
 
 /** A model that takes one batch. */
@@ -22,7 +23,8 @@ export interface UpdateBatchNormOptions {
  * Estimates all running statistics anew: resets them, passes every batch of `loader` through the model in training mode without
  * gradients, and averages the batches with equal weight. The repair for statistics that drifted, and the last step of weight averaging.
  *
- * Dropout is active meanwhile, as in PyTorch's swa_utils.update_bn. A model without batch norm leaves the loader unread.
+ * Dropout is active meanwhile, as in PyTorch's swa_utils.update_bn. Layers whose statistics are frozen (`nn.freezeBatchNorm`) keep them. A
+ * model without other batch norm leaves the loader unread.
  * Unlike PyTorch: every module gets back the mode it had, and every layer its momentum, also when a batch throws; the statistics are
  * then those from before the call.
  * Throws: ArgumentError if a batch holds no tensor; the signal's reason when it is aborted; whatever the loader or the model throws.
@@ -36,7 +38,10 @@ export async function updateBatchNorm(
   { signal }: UpdateBatchNormOptions = {},
 ): Promise<void> {
   signal?.throwIfAborted();
-  const layers = model.modules().filter(isBatchNorm);
+  const layers = model
+    .modules()
+    .filter(isBatchNorm)
+    .filter((layer) => !hasFrozenStatistics(layer));
   if (layers.length === 0) return;
   const modes = model.modules().map((module) => ({ module, training: module.training }));
   const before = layers.map(remember);

@@ -53,10 +53,9 @@ export const withoutTest: Readonly<Record<string, string>> = {
   ...all("D", [1, 2], "tensors have one layout, no channels_last"),
   ...all("D", [4, 5, 8], "no 16-bit dtypes"),
   "E-12": "no synchronised batch norm",
-  "M-08": "no conversion to frozen layers",
   "L-06": "calls have no keyword arguments",
   ...all("Y", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11], "no synchronised batch norm"),
   ...all("H", [7, 8, 9], "no precise batch norm helper"),
-  ...all("H", [10, 11, 12], "no frozen batch norm layers"),
+  "H-11": "no 16-bit dtypes; frozen layers start at variance 1, not at 1 - eps",
   ...all("H", [13, 14, 15, 16, 17], "no helper that fuses batch norm into a layer before it"),
 };
