@@ -7,10 +7,11 @@ import {
   nn,
   noGrad,
   randn,
+  scope,
   type Tensor,
   tensor,
 } from "../src/index.ts";
-import { roundingBound } from "../src/nn/difference.ts";
+import { differenceOf, roundingBound } from "../src/nn/difference.ts";
 
 const images = (): Tensor => {
   manualSeed(3);
@@ -161,6 +162,14 @@ describe("causes that nn.compare finds in a small network", () => {
     ]);
   });
 
+  test("a layer is tried with the random numbers that it drew, not with the first", () => {
+    const a = new nn.Sequential(new nn.Dropout(0.5), new nn.Dropout(0.25));
+    const b = new nn.Sequential(new nn.Dropout(0.5), new nn.Dropout(0.75));
+    const { parting, causes } = nn.compare(a, b, randn([8, 8]));
+    expect(parting?.name).toBe("1");
+    expect(causes).toMatchObject([{ what: "option", detail: "p: A 0.25, B 0.75", explains: 1 }]);
+  });
+
   test("inputs prepared differently are a cause of their own, beside the layer's", () => {
     const { a, b, x } = smallTwins();
     const other = x.sub(0.5);
@@ -264,7 +273,7 @@ describe("layers that nn.compare matches", () => {
       [a, new Wrapper(b)],
       [new Wrapper(a), b],
     ] as const) {
-      const result = nn.compare(...pair, x);
+      const result = nn.compare(pair[0], pair[1], x);
       expect(result.layers.map(({ name }) => name)).toEqual([
         "conv",
         "bn",
@@ -336,6 +345,9 @@ describe("what nn.compare leaves behind", () => {
     a.act.registerForwardHook(() => void calls++);
     a(x);
     expect(calls).toBe(1);
+    const { tensors } = memory();
+    scope(() => void a(x));
+    expect(memory().tensors).toBe(tensors); // a hook left behind would keep them
   });
 
   test("nothing either when a forward throws", () => {
@@ -360,6 +372,16 @@ describe("the tolerance of nn.compare", () => {
     expect(layers.map(({ tolerance }) => tolerance)).toEqual(
       layers.map((_, i) => roundingBound(i + 1)),
     );
+  });
+
+  test("is relative to the finite elements", () => {
+    const values = (...items: readonly number[]) => ({ shape: [items.length], values: items });
+    const { NaN: nan } = Number;
+    expect(differenceOf(values(3, nan, -3), values(3, nan, -3.5))).toMatchObject({
+      largest: 0.5,
+      relative: 0.5 / 3,
+    });
+    expect(differenceOf(values(0, 0), values(0, 2)).relative).toBeCloseTo(Math.SQRT2);
   });
 
   test("can be set for all layers", () => {

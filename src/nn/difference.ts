@@ -20,7 +20,7 @@ export interface Difference {
 }
 
 /** No difference. */
-export const noDifference: Difference = { largest: 0, relative: 0, rms: 0, remark: "" };
+const noDifference: Difference = { largest: 0, relative: 0, rms: 0, remark: "" };
 
 const unequal = { largest: Infinity, relative: Infinity, rms: Infinity } as const;
 
