@@ -102,6 +102,42 @@ describe("replay of a recorded run", () => {
     expect(String(result)).toContain(text);
   });
 
+  test("goes on from the recorded state of the optimizer", async () => {
+    const run = await recorded("sgd");
+    const momentumBuffer = run.initial.get("conv1.weight") ?? null;
+    const state = { ...run.optimizer.state, state: { 0: { momentum_buffer: momentumBuffer } } };
+    const optimizer = { ...run.optimizer, state };
+    const { parting } = await replay(new Network(), { ...run, optimizer });
+    expect(parting).toMatchObject({ step: 2, place: "conv1" });
+  });
+
+  test("says nothing of modes that are as recorded", async () => {
+    const run = await recorded("sgd");
+    const net = new Network();
+    net.bn1.eval();
+    const layers = { ...run.layers, bn1: { ...run.layers.bn1, training: false } };
+    expect((await replay(net, { ...run, layers })).notes).toEqual([]);
+  });
+
+  test("allows each step what the steps before it have rounded", async () => {
+    const { compared } = await replay(new Network(), await recorded("sgd"));
+    const of = (place: string) => compared.filter((c) => c.place === place).map((c) => c.tolerance);
+    const [first, second, third] = of("bn1");
+    expect([second / first, third / first]).toEqual([2, 3]);
+    expect(first).toBe(100 * 2 ** -24 * Math.SQRT2);
+  });
+
+  test("measures a running mean by the deviation beside it", async () => {
+    const net = new Network();
+    net.bn1.momentum = 0.3;
+    const run = await recorded("sgd");
+    const { parting } = await replay(net, run);
+    const variances = run.steps[0].buffers["bn1.running_var"].data() as Float32Array;
+    const mean = variances.reduce((sum, value) => sum + value, 0) / variances.length;
+    expect(parting?.place).toBe("bn1.running_mean after the step");
+    expect(parting?.relative).toBeCloseTo((parting?.largest ?? 0) / Math.sqrt(mean), 6);
+  });
+
   test("a tolerance replaces the rule", async () => {
     const net = new Network();
     net.bn2.eps = 1e-3;

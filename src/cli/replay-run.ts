@@ -111,12 +111,12 @@ class Judge {
   outputs({ outputs }: RecordedStep, own: ReadonlyMap<string, HostValues>): void {
     const counts = new Map<string, number>();
     for (const { name, output } of outputs) {
-      this.#depth++;
       const count = (counts.get(name) ?? 0) + 1;
       counts.set(name, count);
       const place = placeOf(name, count);
       const values = own.get(place);
       if (values !== undefined) this.#add(place, differenceOf(hostOf(output), values));
+      this.#depth++;
     }
   }
 
