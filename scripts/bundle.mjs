@@ -20,7 +20,7 @@ const namespaces = new Map(Array.from(exported, ([, name, path]) => [path, name]
 const inputs = Array.from(namespaces, ([path, name]) => [name, resolve(from, path)]);
 
 const bundle = await rolldown({
-  input: { index, ...Object.fromEntries(inputs) },
+  input: { index, cli: resolve(from, "cli/main.js"), ...Object.fromEntries(inputs) },
   external: (id) =>
     id.startsWith("node:") || installed.some((name) => id === name || id.startsWith(`${name}/`)),
   platform: "neutral",

@@ -36,6 +36,10 @@ export type { Frozen } from "./batch-norm-decision.ts";
 export { capture } from "./capture.ts";
 /** Keeping gradients small. */
 export * as utils from "./clip-grad.ts";
+export { type CompareOptions, compare } from "./compare.ts";
+export type { Cause } from "./compare-causes.ts";
+export type { CauseKind } from "./compare-facts.ts";
+export type { ComparedLayer, Comparison } from "./comparison.ts";
 export { type Layer, ModuleList, Sequential } from "./container.ts";
 export {
   Conv1d,
