@@ -90,6 +90,8 @@ export {
   MaxPool2d,
   MaxPool3d,
 } from "./pool.ts";
+export type { Batches, BatchModel, UpdateBatchNormOptions } from "./recalibrate.ts";
+export type { RecalibratedLayer, Recalibration } from "./recalibration.ts";
 export { recompute } from "./recompute.ts";
 export { Flatten, Identity } from "./shape.ts";
 export type { StateDict, StateEntry, StateSource, StateVersion } from "./state-dict.ts";
@@ -100,9 +102,4 @@ export {
   type SummaryRow,
   summary,
 } from "./summary.ts";
-export {
-  type Batches,
-  type BatchModel,
-  type UpdateBatchNormOptions,
-  updateBatchNorm,
-} from "./update-batch-norm.ts";
+export { updateBatchNorm } from "./update-batch-norm.ts";
