@@ -90,6 +90,7 @@ export {
   MaxPool2d,
   MaxPool3d,
 } from "./pool.ts";
+export { type PreciseBatchNormOptions, preciseBatchNorm } from "./precise-batch-norm.ts";
 export type { Batches, BatchModel, UpdateBatchNormOptions } from "./recalibrate.ts";
 export type { RecalibratedLayer, Recalibration } from "./recalibration.ts";
 export { recompute } from "./recompute.ts";
