@@ -58,6 +58,8 @@ export {
 export { Dropout, Dropout1d, Dropout2d, Dropout3d } from "./dropout.ts";
 /** Layers as functions, without state. */
 export * as functional from "./functional.ts";
+export { type FoldedPair, type FuseOptions, type Fusion, fuseConvBatchNorm } from "./fuse.ts";
+export type { RefusedBatchNorm } from "./fusion-pairs.ts";
 export type { ForwardHook, ForwardPreHook, HookHandle } from "./hooks.ts";
 /** Starting values, written into a tensor in place and drawn from the generator that `manualSeed` seeds. */
 export * as init from "./init.ts";
