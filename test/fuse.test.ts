@@ -203,6 +203,13 @@ describe("what stays, and why", () => {
     expect(refused).toEqual([{ batchNorm: "bn", reason: "it or the layer before it has hooks" }]);
   });
 
+  test("a layer with two places, though it runs once", async () => {
+    const model = settled(Object.assign(new Pair(), { again: null as nn.Module | null }));
+    model.again = model.bn;
+    const { refused } = await fuseConvBatchNorm(model, { example: image() });
+    expect(refused[0].reason).toBe("it is shared: it runs twice or has two places");
+  });
+
   test("a batch norm without running statistics", async () => {
     const bn = new nn.BatchNorm2d(2, { trackRunningStats: false });
     const model = new nn.Sequential(new nn.Conv2d(2, 2, 3), bn).eval();

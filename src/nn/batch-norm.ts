@@ -9,6 +9,14 @@ import { checkTensor } from "../ops/check.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import { asInFirstRun, isRecomputing } from "../tensor/recompute.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
+import {
+  checkBatchesPerUpdate,
+  dropPool,
+  isPooling,
+  type Pool,
+  pool,
+  poolBatch,
+} from "./accumulate.ts";
 import { internals } from "./internals.ts";
 import { Module } from "./module.ts";
 import {
@@ -42,6 +50,13 @@ export interface BatchNormLayerOptions {
    * Unlike PyTorch: it only has the default.
    */
   readonly onNonFinite?: OnNonFinite;
+  /**
+   * Forwards in training that move the running statistics together, once: toward the mean and unbiased variance of all their values, as one
+   * large batch would. Each still normalises with its own batch. The counter counts updates. Default 1.
+   *
+   * Unlike PyTorch: it only has the default.
+   */
+  readonly batchesPerUpdate?: number;
 }
 
 /** Marks the layers of this file for every copy of the package: in the registry of symbols, which all copies share. */
@@ -65,6 +80,11 @@ abstract class BatchNorm extends Module {
   trackRunningStats: boolean;
   /** What NaN and infinity in a batch do to the running statistics. */
   onNonFinite: OnNonFinite;
+  /**
+   * Forwards in training that move the running statistics together. A change holds from the next forward, which ends a cycle that has
+   * enough. Evaluation leaves an incomplete cycle as it is; files do not hold it: `nn.flushBatchNorm` ends it.
+   */
+  batchesPerUpdate: number;
   /** Null until a batch was skipped. */
   skippedBatches: SkippedBatches | null = null;
   /** (C), or null for 1. */
@@ -75,8 +95,10 @@ abstract class BatchNorm extends Module {
   declare runningMean: Tensor | null;
   /** (C): the unbiased variance. */
   declare runningVar: Tensor | null;
-  /** Forward calls in training so far, skipped batches not counted. */
+  /** Updates of the running statistics so far: one per forward in training, or per `batchesPerUpdate`; skipped batches not counted. */
   declare numBatchesTracked: number | null;
+  /** @internal What the forwards since the last update pooled. */
+  [pool]: Pool | null = null;
   /** @internal The device's record of skipped batches; see `RunningUpdate`. */
   [skipRecord]: Tensor | null = null;
 
@@ -109,6 +131,7 @@ abstract class BatchNorm extends Module {
     this.affine = affine;
     this.trackRunningStats = trackRunningStats;
     this.onNonFinite = onNonFinite;
+    this.batchesPerUpdate = checkBatchesPerUpdate(this.kind, options.batchesPerUpdate ?? 1);
     const shape = [numFeatures];
     this.registerParameter("weight", affine ? new Parameter(ones(shape)) : null);
     this.registerParameter("bias", affine && bias ? new Parameter(zeros(shape)) : null);
@@ -126,7 +149,9 @@ abstract class BatchNorm extends Module {
    */
   forward(x: Tensor): Tensor {
     checkRank(this.kind, this.ranks, x);
-    const isTracking = this.training && this.trackRunningStats && !isRecomputing();
+    const moves = this.training && this.trackRunningStats && !isRecomputing();
+    const pools = moves && isPooling(this);
+    const isTracking = moves && !pools;
     if (isTracking && this.numBatchesTracked !== null) this.numBatchesTracked += 1;
     const { weight, bias, eps } = this;
     const { runningMean, runningVar } = runningOf(this, isTracking);
@@ -137,10 +162,11 @@ abstract class BatchNorm extends Module {
       ...averagingOf(this),
     });
     if (skipped !== null) settle(this, skipped);
+    if (pools) poolBatch(this, x);
     return y;
   }
 
-  /** Statistics back to mean 0, variance 1, no batches. Does nothing while `trackRunningStats` is false. */
+  /** Statistics back to mean 0, variance 1, no batches, no incomplete cycle. Does nothing while `trackRunningStats` is false. */
   resetRunningStats(): void {
     if (!this.trackRunningStats) return;
     const { runningMean, runningVar } = this;
@@ -155,6 +181,7 @@ abstract class BatchNorm extends Module {
     overwrite(runningMean, 0, "resetRunningStats");
     overwrite(runningVar, 1, "resetRunningStats");
     this.numBatchesTracked = 0;
+    dropPool(this);
   }
 
   /** Statistics as `resetRunningStats`; weight 1, bias 0. */

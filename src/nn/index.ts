@@ -56,6 +56,7 @@ export {
   type ConvTransposeLayerOptions,
 } from "./conv-transpose.ts";
 export { Dropout, Dropout1d, Dropout2d, Dropout3d } from "./dropout.ts";
+export { flushBatchNorm } from "./flush-batch-norm.ts";
 /** Layers as functions, without state. */
 export * as functional from "./functional.ts";
 export { type FoldedPair, type FuseOptions, type Fusion, fuseConvBatchNorm } from "./fuse.ts";

@@ -3,6 +3,7 @@ import { ArgumentError } from "../core/errors.ts";
 import { defaultGenerator } from "../core/random.ts";
 import { noGrad, scope } from "../tensor/scope.ts";
 import { backendFor, operandOf, Tensor } from "../tensor/tensor.ts";
+import { pool } from "./accumulate.ts";
 import { type AnyBatchNorm, isBatchNorm } from "./batch-norm.ts";
 import { isDropout } from "./dropout.ts";
 import type { Module } from "./module.ts";
@@ -65,6 +66,9 @@ export async function recalibrate(
   let keeps = false;
   try {
     for (const { layer } of layers) {
+      // An incomplete cycle is set aside: in the pass every batch is an update.
+      layer[pool] = null;
+      layer.batchesPerUpdate = 1;
       layer.resetRunningStats();
       estimator.begin(layer);
     }
@@ -144,7 +148,7 @@ interface Remembered {
 
 function remember(name: string, layer: AnyBatchNorm): Remembered {
   const { momentum, trackRunningStats, runningMean, runningVar } = layer;
-  const { numBatchesTracked, skippedBatches } = layer;
+  const { numBatchesTracked, skippedBatches, batchesPerUpdate, [pool]: pooled } = layer;
   const copies = [runningMean, runningVar].map((buffer) => buffer?.clone().keep() ?? null);
   const seen = { batches: 0, values: 0 };
   return {
@@ -156,6 +160,7 @@ function remember(name: string, layer: AnyBatchNorm): Remembered {
       }
       layer.numBatchesTracked = numBatchesTracked;
       layer.skippedBatches = skippedBatches;
+      layer[pool] = pooled;
     },
     async compare() {
       const [oldMean, oldVariance, mean, variance] = await Promise.all(
@@ -171,6 +176,7 @@ function remember(name: string, layer: AnyBatchNorm): Remembered {
     finish(): void {
       layer.momentum = momentum;
       layer.trackRunningStats = trackRunningStats;
+      layer.batchesPerUpdate = batchesPerUpdate;
       for (const copy of copies) copy?.dispose();
     },
   };

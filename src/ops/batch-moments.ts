@@ -1,3 +1,4 @@
+import type { RunningUpdate } from "../backend/backend.ts";
 import { sizeOf } from "../core/shape.ts";
 import { allocate, backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
 
@@ -12,11 +13,11 @@ export interface Moments {
 }
 
 /** Mean and biased variance over every axis but 1, without history. x (N, C, ...) is floating and not empty. */
-export function batchMoments(x: Tensor): Moments {
+export function batchMoments(x: Tensor, update: RunningUpdate | null = null): Moments {
   const backend = backendFor(x);
   const layout = { N: x.shape[0], C: x.shape[1], S: sizeOf(x.shape, 2) };
   const mean = allocate(backend, [layout.C], backend.statisticsDType);
   const variance = allocate(backend, [layout.C], backend.statisticsDType);
-  backend.batchNormStats(operandOf(x), operandOf(mean), operandOf(variance), layout, null);
+  backend.batchNormStats(operandOf(x), operandOf(mean), operandOf(variance), layout, update);
   return { mean, variance, count: layout.N * layout.S };
 }
