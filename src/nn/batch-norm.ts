@@ -54,6 +54,8 @@ export interface BatchNormLayerOptions {
    * Forwards in training that move the running statistics together, once: toward the mean and unbiased variance of all their values, as one
    * large batch would. Each still normalises with its own batch. The counter counts updates. Default 1.
    *
+   * Cost: above 1 a forward makes x - shift and reads it once, a little over twice the time on the CPU.
+   *
    * Unlike PyTorch: it only has the default.
    */
   readonly batchesPerUpdate?: number;

@@ -95,7 +95,7 @@ function moves(layer: AnyBatchNorm): boolean {
 
 function hasFrozenStatistics(layer: AnyBatchNorm): boolean {
   const frozen: unknown = Reflect.get(layer, "frozen");
-  return frozen === true || frozen === "yes" || frozen === "statistics only";
+  return frozen === "yes" || frozen === "statistics only";
 }
 
 /** Training mode, but for layers with frozen statistics, which keep theirs, and for dropout on demand. */
