@@ -1,7 +1,7 @@
 /** A run that `tools/record.py` wrote, read and checked. */
 import * as checkpoint from "../checkpoint/index.ts";
 import type { Entry } from "../core/entry.ts";
-import { hostNumbers, isFileEntry } from "../nn/load-state.ts";
+import { hostNumbers, isFileEntry } from "../nn/state-values.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** One optimizer step. */

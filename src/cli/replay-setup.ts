@@ -1,8 +1,8 @@
 /** The recorded optimizer and loss, made of ours. */
 import type { Entry } from "../core/entry.ts";
-import { hostNumbers, isFileEntry } from "../nn/load-state.ts";
 import * as loss from "../nn/loss.ts";
 import type { Module } from "../nn/module.ts";
+import { hostNumbers, isFileEntry } from "../nn/state-values.ts";
 import { Adam, AdamW, type Optimizer, RMSprop, SGD } from "../optim/index.ts";
 import { camelKey, type StateValue } from "../optim/state-value.ts";
 import { tensor } from "../tensor/create.ts";

@@ -10,6 +10,14 @@ import { ones, zeros } from "../tensor/create.ts";
 import { asInFirstRun, isRecomputing } from "../tensor/recompute.ts";
 import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
 import {
+  checkBatchesPerUpdate,
+  dropPool,
+  isPooling,
+  type Pool,
+  pool,
+  poolBatch,
+} from "./accumulate.ts";
+import {
   averagingOf,
   decide,
   type Freeze,
@@ -30,7 +38,7 @@ import {
 } from "./non-finite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
-import { describe } from "./slot.ts";
+import { checkNumber } from "./slot.ts";
 
 /** What a batch norm layer learns and remembers. */
 export interface BatchNormLayerOptions {
@@ -51,6 +59,13 @@ export interface BatchNormLayerOptions {
    * Unlike PyTorch: it only has the default.
    */
   readonly onNonFinite?: OnNonFinite;
+  /**
+   * Forwards in training that move the running statistics together, once: toward the mean and unbiased variance of all their values, as one
+   * large batch would. Each still normalises with its own batch. The counter counts updates. Default 1.
+   * Cost: above 1 a forward makes x - shift and reads it once, a little over twice the time on the CPU.
+   * Unlike PyTorch: it only has the default.
+   */
+  readonly batchesPerUpdate?: number;
 }
 
 /** Marks the layers of this file for every copy of the package: in the registry of symbols, which all copies share. */
@@ -74,6 +89,11 @@ abstract class BatchNorm extends Module {
   trackRunningStats: boolean;
   /** What NaN and infinity in a batch do to the running statistics. */
   onNonFinite: OnNonFinite;
+  /**
+   * Forwards in training that move the running statistics together. A change holds from the next forward, which ends a cycle that has
+   * enough. Evaluation leaves an incomplete cycle as it is; files do not hold it: `nn.flushBatchNorm` ends it.
+   */
+  batchesPerUpdate: number;
   /** Null until a batch was skipped. */
   skippedBatches: SkippedBatches | null = null;
   /** (C), or null for 1. */
@@ -84,8 +104,10 @@ abstract class BatchNorm extends Module {
   declare runningMean: Tensor | null;
   /** (C): the unbiased variance. */
   declare runningVar: Tensor | null;
-  /** Forward calls in training so far, skipped batches not counted. */
+  /** Updates of the running statistics so far: one per forward in training, or per `batchesPerUpdate`; skipped batches not counted. */
   declare numBatchesTracked: number | null;
+  /** @internal What the forwards since the last update pooled. */
+  [pool]: Pool | null = null;
   /** @internal The device's record of skipped batches; see `RunningUpdate`. */
   [skipRecord]: Tensor | null = null;
   /** @internal What `freezeBatchNorm` holds still. */
@@ -120,6 +142,7 @@ abstract class BatchNorm extends Module {
     this.affine = affine;
     this.trackRunningStats = trackRunningStats;
     this.onNonFinite = onNonFinite;
+    this.batchesPerUpdate = checkBatchesPerUpdate(this.kind, options.batchesPerUpdate ?? 1);
     const shape = [numFeatures];
     this.registerParameter("weight", affine ? new Parameter(ones(shape)) : null);
     this.registerParameter("bias", affine && bias ? new Parameter(zeros(shape)) : null);
@@ -144,8 +167,11 @@ abstract class BatchNorm extends Module {
   forward(x: Tensor): Tensor {
     checkRank(this.kind, this.ranks, x);
     const decision = asInFirstRun(this[internals], decide(this), keepDecision);
-    const { usesBatch, learns, runningMean, runningVar } = decision;
-    const isTracking = decision.isTracking && !isRecomputing();
+    const { usesBatch, learns } = decision;
+    const moves = decision.isTracking && !isRecomputing();
+    const pools = moves && isPooling(this);
+    const isTracking = moves && !pools;
+    const { runningMean, runningVar } = pools ? nothing : decision;
     if (isTracking && this.numBatchesTracked !== null) this.numBatchesTracked += 1;
     const skipped = isTracking && runningMean !== null ? recordFor(this, runningMean) : null;
     const weight = learns ? this.weight : constant(this.weight);
@@ -155,10 +181,11 @@ abstract class BatchNorm extends Module {
       ...averagingOf(this),
     });
     if (skipped !== null) settle(this, skipped);
+    if (pools) poolBatch(this, x);
     return y;
   }
 
-  /** Statistics back to mean 0, variance 1, no batches. Does nothing while `trackRunningStats` is false. */
+  /** Statistics back to mean 0, variance 1, no batches, no incomplete cycle. Does nothing while `trackRunningStats` is false. */
   resetRunningStats(): void {
     if (!this.trackRunningStats) return;
     const { runningMean, runningVar } = this;
@@ -173,6 +200,7 @@ abstract class BatchNorm extends Module {
     overwrite(runningMean, 0, "resetRunningStats");
     overwrite(runningVar, 1, "resetRunningStats");
     this.numBatchesTracked = 0;
+    dropPool(this);
   }
 
   /** Statistics as `resetRunningStats`; weight 1, bias 0. */
@@ -223,14 +251,12 @@ function checkRank(kind: string, ranks: readonly number[], x: Tensor): void {
   });
 }
 
+/** For a forward whose statistics wait for others of its cycle. */
+const nothing = { runningMean: null, runningVar: null };
+
 /** A frozen parameter, which gets no gradient even if someone made it require one. */
 function constant(parameter: Parameter | null): Tensor | null {
   return parameter?.requiresGrad ? parameter.detach() : parameter;
-}
-
-export function checkNumber(kind: string, expected: string, value: unknown): void {
-  if (typeof value === "number") return;
-  throw new TypeError(`${kind}: expected ${expected}, got ${describe(value)}`);
 }
 
 function overwrite(t: Tensor, value: number, writer: string): void {

@@ -9,7 +9,7 @@ import { type Call, hostValues, type ModelRun, runWithoutTrace } from "./compare
 import { type ComparedLayer, type Comparison, formatComparison } from "./comparison.ts";
 import { differenceOfAll, roundingBound } from "./difference.ts";
 import type { Module } from "./module.ts";
-import type { BatchModel } from "./update-batch-norm.ts";
+import type { BatchModel } from "./recalibrate.ts";
 
 /** What `nn.compare` may be told. */
 export interface CompareOptions {

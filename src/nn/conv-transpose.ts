@@ -36,7 +36,7 @@ interface ConvTransposeArguments extends ConvTransposeLayerOptions<Sizes> {
   readonly kernelSize: Sizes;
 }
 
-abstract class ConvTranspose extends ConvLayer {
+export abstract class ConvTranspose extends ConvLayer {
   /** Places taken away from both ends of the output. */
   readonly padding: readonly number[];
   /** Places added at the end of the output. */

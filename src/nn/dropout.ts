@@ -63,3 +63,8 @@ export class Dropout3d extends AnyDropout {
     return dropout3d(x, p, options);
   }
 }
+
+/** Whether a module is a dropout layer of this file, or of a class that extends one. */
+export function isDropout(module: Module): module is AnyDropout {
+  return module instanceof AnyDropout;
+}

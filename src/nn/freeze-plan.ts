@@ -1,4 +1,5 @@
 /** What the next step of training will do to each batch norm layer, in words. */
+import { forwardsToUpdate } from "./accumulate.ts";
 import { type AnyBatchNorm, isBatchNorm } from "./batch-norm.ts";
 import { averagingOf, type Decision, decide, hasFrozenStatistics } from "./batch-norm-decision.ts";
 import { FrozenBatchNorm2d } from "./frozen-batch-norm.ts";
@@ -19,6 +20,8 @@ export interface FreezePlanRow {
   readonly factor: number;
   /** Whether the counter goes up by one. */
   readonly counts: boolean;
+  /** Forwards until they do so, the next one included: 1, or more in a cycle of `batchesPerUpdate`. */
+  readonly forwards: number;
   /** Which of weight and bias get gradients. */
   readonly gradients: readonly ("weight" | "bias")[];
   /** What holds which part still. */
@@ -66,7 +69,7 @@ export function freezePlan(model: Module): FreezePlan {
 function constantRow(path: string, { kind }: FrozenBatchNorm2d): FreezePlanRow {
   return {
     ...{ path, kind, normalizesWith: "running", reason: "its class knows no others" },
-    ...{ factor: 0, counts: false, gradients: [], warnings: [] },
+    ...{ factor: 0, counts: false, forwards: 1, gradients: [], warnings: [] },
     frozenBy: ["everything by its class"],
   };
 }
@@ -83,6 +86,7 @@ function rowOf(path: string, layer: AnyBatchNorm, training: boolean): FreezePlan
     normalizesWith: lacks !== null ? "nothing" : decision.usesBatch ? "batch" : "running",
     reason: lacks === null ? reasonOf(layer, decision) : `${lacks} is missing: the call will throw`,
     counts: decision.isTracking && layer.numBatchesTracked !== null,
+    forwards: decision.isTracking ? forwardsToUpdate(layer) : 1,
     frozenBy: frozenBy(layer, decision),
     warnings: lacks === null ? warningsOf(layer, decision, { training, factor }) : [],
   };
@@ -153,9 +157,10 @@ function warningsOf(
 }
 
 function inWords(row: FreezePlanRow): string {
-  const { path, kind, normalizesWith, reason, factor, counts, gradients } = row;
+  const { path, kind, normalizesWith, reason, factor, counts, forwards, gradients } = row;
+  const when = forwards === 1 ? "" : ` once in ${forwards} forwards from here`;
   const moves = [
-    factor === 0 ? "" : `mean and variance move by ${Number(factor.toPrecision(4))}`,
+    factor === 0 ? "" : `mean and variance move by ${Number(factor.toPrecision(4))}${when}`,
     counts ? "the counter by 1" : "",
   ].filter(Boolean);
   const lines = [

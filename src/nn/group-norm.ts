@@ -2,11 +2,11 @@ import { ArgumentError } from "../core/errors.ts";
 import { groupNorm } from "../ops/normalization.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { checkNumber } from "./batch-norm.ts";
 import { Module } from "./module.ts";
 import { overwrite } from "./overwrite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { checkNumber } from "./slot.ts";
 
 /** What a GroupNorm learns. */
 export interface GroupNormLayerOptions {

@@ -66,6 +66,7 @@ export {
   type GroupNormConversionOptions,
 } from "./convert-batch-norm.ts";
 export { Dropout, Dropout1d, Dropout2d, Dropout3d } from "./dropout.ts";
+export { flushBatchNorm } from "./flush-batch-norm.ts";
 export {
   type FreezeOptions,
   type FreezeReport,
@@ -84,6 +85,8 @@ export {
 } from "./frozen-batch-norm.ts";
 /** Layers as functions, without state. */
 export * as functional from "./functional.ts";
+export { type FoldedPair, type FuseOptions, type Fusion, fuseConvBatchNorm } from "./fuse.ts";
+export type { RefusedBatchNorm } from "./fusion-pairs.ts";
 export { GroupNorm, type GroupNormLayerOptions } from "./group-norm.ts";
 export { networkToHalf } from "./half.ts";
 export type { ForwardHook, ForwardPreHook, HookHandle } from "./hooks.ts";
@@ -125,6 +128,9 @@ export {
   MaxPool2d,
   MaxPool3d,
 } from "./pool.ts";
+export { type PreciseBatchNormOptions, preciseBatchNorm } from "./precise-batch-norm.ts";
+export type { Batches, BatchModel, UpdateBatchNormOptions } from "./recalibrate.ts";
+export type { RecalibratedLayer, Recalibration } from "./recalibration.ts";
 export { recompute } from "./recompute.ts";
 export { Flatten, Identity } from "./shape.ts";
 export type {
@@ -140,10 +146,5 @@ export {
   type SummaryRow,
   summary,
 } from "./summary.ts";
-export {
-  type Batches,
-  type BatchModel,
-  type UpdateBatchNormOptions,
-  updateBatchNorm,
-} from "./update-batch-norm.ts";
+export { updateBatchNorm } from "./update-batch-norm.ts";
 export { removeWeightNorm, weightNorm } from "./weight-norm.ts";

@@ -7,13 +7,13 @@ import { reshape } from "../ops/view.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import { asInFirstRun, isRecomputing } from "../tensor/recompute.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { checkNumber } from "./batch-norm.ts";
 import { internals } from "./internals.ts";
 import type { LoadPlace, SourceKeys } from "./load-state.ts";
 import { Module } from "./module.ts";
 import { overwrite } from "./overwrite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { checkNumber } from "./slot.ts";
 import { join } from "./tree.ts";
 
 /** What an instance norm layer learns and remembers. */

@@ -3,11 +3,11 @@ import { formatShape } from "../core/shape.ts";
 import { layerNorm } from "../ops/normalization.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { checkNumber } from "./batch-norm.ts";
 import { Module } from "./module.ts";
 import { overwrite } from "./overwrite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { checkNumber } from "./slot.ts";
 
 /** What a LayerNorm learns. */
 export interface LayerNormLayerOptions {

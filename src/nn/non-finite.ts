@@ -27,7 +27,7 @@ export const skipRecord: unique symbol = Symbol("skipped batches");
 const nothingSkipped = Int32Array.of(0, -1, 0);
 
 /** A layer that watches its statistics. */
-interface Watching extends Module {
+export interface Watching extends Module {
   readonly onNonFinite: OnNonFinite;
   skippedBatches: SkippedBatches | null;
   numBatchesTracked: number | null;

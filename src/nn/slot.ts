@@ -62,6 +62,12 @@ export function slotCheck(name: string, kind: keyof typeof kinds): (value: unkno
   };
 }
 
+/** Throws TypeError for an option that is no number. */
+export function checkNumber(kind: string, expected: string, value: unknown): void {
+  if (typeof value === "number") return;
+  throw new TypeError(`${kind}: expected ${expected}, got ${describe(value)}`);
+}
+
 /** A value in an error message. */
 export function describe(value: unknown): string {
   if (value instanceof Tensor) return "a plain tensor";

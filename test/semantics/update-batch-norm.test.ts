@@ -77,12 +77,16 @@ test("H-04 a model without batch norm leaves the loader unread", async () => {
   expect(read).toBe(0);
 });
 
-test("H-04 an empty loader leaves mean 0, variance 1, no batches", async () => {
+// Unlike PyTorch, which leaves mean 0, variance 1 and no batches.
+test("H-04 an empty loader is an error that leaves statistics as they were", async () => {
   const bn = new nn.BatchNorm1d(2);
   bn(tensor(distinct(8, { seed: 2 }), { shape: [4, 2] }));
-  await updateBatchNorm(bn, []);
-  expect([...read(bn.runningMean), ...read(bn.runningVar)]).toEqual([0, 0, 1, 1]);
-  expect(bn.numBatchesTracked).toBe(0);
+  const before = statisticsOf(bn);
+  await expect(updateBatchNorm(bn, [])).rejects.toThrow(
+    "updateBatchNorm: expected a loader with at least one batch, got an empty one",
+  );
+  expect(statisticsOf(bn)).toEqual(before);
+  expect([bn.numBatchesTracked, bn.momentum]).toEqual([1, 0.1]);
 });
 
 // Unlike PyTorch, which leaves momentum null, training mode and half-made statistics behind.
