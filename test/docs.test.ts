@@ -65,6 +65,11 @@ describe("the pages", () => {
     const links = pages.flatMap((path) => brokenLinks(path, readFileSync(path, "utf8")));
     expect(links).toEqual([]);
   });
+
+  test("link to headings that exist", () => {
+    const links = pages.flatMap((path) => brokenAnchors(path, readFileSync(path, "utf8")));
+    expect(links).toEqual([]);
+  });
 });
 
 /** Relative links of a page whose target is no file or folder. */
@@ -72,6 +77,28 @@ function brokenLinks(path: string, text: string): string[] {
   const targets = [...text.matchAll(/\]\((?!\w+:|#)([^)#\s]+)/g)].map(([, target]) => target);
   const broken = targets.filter((target) => !existsSync(posix.join(posix.dirname(path), target)));
   return broken.map((target) => `${path}: ${target}`);
+}
+
+/** Links of a page into itself or another page of which no heading has that name. */
+function brokenAnchors(path: string, text: string): string[] {
+  const links = [...text.matchAll(/\]\((?!\w+:)([^)#\s]*)#([^)\s]+)\)/g)];
+  const broken = links.filter(([, target, anchor]) => {
+    const other = posix.join(posix.dirname(path), target);
+    return !anchorsOf(target === "" ? text : readFileSync(other, "utf8")).includes(anchor);
+  });
+  return broken.map(([, target, anchor]) => `${path}: ${target}#${anchor}`);
+}
+
+/** Names of a page's headings as a forge derives them, and the ids it sets itself. */
+function anchorsOf(text: string): string[] {
+  const headings = [...text.matchAll(/^#+ (?:<a id="([^"]+)"><\/a>)?(.*)$/gm)];
+  return headings.flatMap(([, id = "", title]) => [
+    id,
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, "")
+      .replaceAll(" ", "-"),
+  ]);
 }
 
 describe("the runner", () => {
