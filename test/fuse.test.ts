@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { models, nn, noGrad, randn, type Tensor, tensor } from "../src/index.ts";
+import {
+  ArgumentError,
+  getRngState,
+  manualSeed,
+  models,
+  nn,
+  noGrad,
+  randn,
+  type Tensor,
+  tensor,
+} from "../src/index.ts";
 import { fold } from "../src/nn/fold.ts";
 import { internals } from "../src/nn/internals.ts";
 import { expectClose, expectSameBytes, tolerance } from "./support/close.ts";
@@ -300,4 +310,41 @@ test("no hook stays behind, and a bias that was not there does not learn", async
   ]);
   expect(hooks.flat()).toEqual([]);
   expect([fused.conv.weight.requiresGrad, fused.conv.bias?.requiresGrad]).toEqual([true, false]);
+});
+
+describe("without an example", () => {
+  test("an image model is tried on random images, and the generator goes on as before", async () => {
+    manualSeed(3);
+    const model = models.resnet18({ numClasses: 4 }).eval();
+    const state = getRngState().data();
+    const { model: folded, folded: pairs, outputError } = await nn.fuseConvBatchNorm(model);
+    expect(getRngState().data()).toEqual(state);
+    expect(folded.modules().filter(nn.isBatchNorm)).toEqual([]);
+    expect(pairs).toHaveLength(20);
+    expect(outputError).toBeLessThan(1e-5);
+  });
+
+  test("sizes are tried until the forward takes one; a linear model gets its features", async () => {
+    const flat = (side: number) => {
+      const conv = new nn.Conv2d(3, 2, 3);
+      const head = new nn.Linear(2 * (side - 2) ** 2, 3);
+      return new nn.Sequential(conv, new nn.BatchNorm2d(2), new nn.Flatten(), head);
+    };
+    const linear = new nn.Sequential(new nn.Linear(5, 2), new nn.BatchNorm1d(2));
+    for (const model of [flat(28), flat(16), linear]) {
+      expect((await nn.fuseConvBatchNorm(model.eval())).folded).toHaveLength(1);
+    }
+  });
+
+  test("a model that takes none of the guesses needs one", async () => {
+    const odd = new nn.Sequential(
+      new nn.Conv2d(3, 2, 3),
+      new nn.BatchNorm2d(2),
+      new nn.Flatten(),
+      new nn.Linear(50, 1),
+    );
+    await expect(nn.fuseConvBatchNorm(odd.eval())).rejects.toThrow(/pass \{ example: x \}/);
+    const none = new nn.Sequential(new nn.BatchNorm1d(2));
+    await expect(nn.fuseConvBatchNorm(none.eval())).rejects.toThrow(ArgumentError);
+  });
 });

@@ -1,6 +1,6 @@
 /**
  * float16 for any backend: stored in 16 bits, computed in float32. Operands of float16 get temporary float32 copies, the kernel runs on
- * those, and what it wrote is rounded back, once. ADR 0015.
+ * those, and what it wrote is rounded back, once. ADR 0013.
  */
 import { bytesPerElement, type DType } from "../core/dtype.ts";
 import { roundToFloat16 } from "../core/half.ts";

@@ -6,6 +6,7 @@ import { noGrad, scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type FoldedParameters, fold } from "./fold.ts";
 import { findPairs, type Pair, type RefusedBatchNorm } from "./fusion-pairs.ts";
+import { guessInput } from "./guess-input.ts";
 import type { Module } from "./module.ts";
 import { replaceModules } from "./replace-modules.ts";
 import { Identity } from "./shape.ts";
@@ -13,8 +14,11 @@ import { formatTable } from "./table.ts";
 
 /** On what a fold is tried, and what is done with it. */
 export interface FuseOptions {
-  /** Input of the model, or the array of its arguments: shows what stands behind what, and how exact the fold is. */
-  readonly example: Tensor | readonly unknown[];
+  /**
+   * Input of the model, or the array of its arguments: shows what stands behind what, and how exact the fold is. Default: random numbers for
+   * the channels of the model's first layer, in the first of the usual sizes that its forward takes.
+   */
+  readonly example?: Tensor | readonly unknown[];
   /** Largest error allowed of a pair and of the model, as a share of the largest output. Default 1e-4. */
   readonly tolerance?: number;
   /** Change `model` itself; optimizers then hold parameters that are no longer in it. Default false: a clone. */
@@ -64,7 +68,7 @@ interface Candidate extends Pair {
  * not modules. What cannot be folded stays, with the reason in `refused`.
  *
  * Numerics: weights are computed in float64 and rounded once. A running variance near 0 magnifies what the layer before it rounds.
- * Throws: ArgumentError if a module is in training mode; if the model's output changes by more than `tolerance` though no pair alone is
+ * Throws: ArgumentError if a module is in training mode; without an example, if no guess fits; if the model's output changes by more than `tolerance` though no pair alone is
  * to blame; for a tolerance below 0; whatever the forward throws.
  * Unlike PyTorch: torch.nn.utils.fusion folds one pair that it is given and checks nothing; with groups, its transposed convolutions fail or
  * come out wrong.
@@ -75,10 +79,10 @@ interface Candidate extends Pair {
  */
 export async function fuseConvBatchNorm<M extends Module>(
   model: M,
-  { example, tolerance = 1e-4, inPlace = false, preview = false }: FuseOptions,
+  { example, tolerance = 1e-4, inPlace = false, preview = false }: FuseOptions = {},
 ): Promise<Fusion<M>> {
   check(model, tolerance);
-  const args = example instanceof Tensor ? [example] : example;
+  const args = argumentsFor(model, example);
   const { pairs, refused } = findPairs(model, args);
   const candidates: Candidate[] = [];
   for (const pair of pairs) {
@@ -94,6 +98,18 @@ export async function fuseConvBatchNorm<M extends Module>(
     folded: tried.filter(({ batchNorm }) => names.has(batchNorm)),
     refused: [...refused, ...rest.map((candidate) => refusalOf(candidate, exact))],
     outputError,
+  });
+}
+
+function argumentsFor(model: Module, example: FuseOptions["example"]): readonly unknown[] {
+  if (example !== undefined) return example instanceof Tensor ? [example] : example;
+  const guess = guessInput(model);
+  if (guess !== null) return [guess];
+  throw new ArgumentError({
+    op: "fuseConvBatchNorm",
+    expected: "an example of the model's input",
+    actual: "none, and its forward takes none of the usual shapes",
+    hint: "pass { example: x }",
   });
 }
 

@@ -28,7 +28,7 @@ import { join } from "./tree.ts";
  * Throws: ArgumentError if the module has no such parameter, has weight norm on it already, or a lazy layer has not been called yet;
  * ShapeError for an axis that the weight does not have.
  * Unlike PyTorch: dim -1 is the last axis, where PyTorch takes it for null.
- * Source: PyTorch nn.utils.weight_norm; Salimans and Kingma 2016, arXiv:1602.07868. Why this form: ADR 0012.
+ * Source: PyTorch nn.utils.weight_norm; Salimans and Kingma 2016, arXiv:1602.07868. Why this form: ADR 0010.
  *
  * @example
  * const layer = nn.weightNorm(new nn.Linear(3, 2)); // layer.stateDict() has bias, weight_g, weight_v
