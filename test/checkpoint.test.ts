@@ -177,6 +177,12 @@ describe("files that lie", () => {
     ],
     ["brackets without end", fileOf(`{"w":${"[".repeat(5000)}`), 8 + 5 + 16, /levels/],
     ["a list without end", fileOf(`{"w":[${"1,".repeat(5000)}1]}`), 142, /64 items/],
+    [
+      "names without end",
+      fileOf(`{"__metadata__":{${Array.from({ length: 250_001 }, (_, i) => `"${i}":""`)}}}`),
+      2_888_915,
+      /250000 names/,
+    ],
     ["an entry that is a number", fileOf('{"w":1}'), 13, /object/],
     ["an unknown dtype", fileOf(`{"w":${entry("[1]", "[0,4]", "F31")}}`, 4), 22, /F64.*"F31"/],
     ["no shape", fileOf('{"w":{"dtype":"F32","data_offsets":[0,4]}}', 4), 13, /"shape".*nothing/],

@@ -281,6 +281,8 @@ describe("conversions are those of PyTorch's copy_", () => {
   test("integers keep their low bits", () => {
     const wide = BigInt64Array.of(2n ** 32n + 5n, -1n, -(2n ** 31n));
     expect(loaded("int32", entry("int64", wide))).toEqual([5, -1, -(2 ** 31)]);
+    // Beyond 2^53 too, where a number would have lost them.
+    expect(loaded("int32", entry("int64", BigInt64Array.of(2n ** 60n + 5n)))).toEqual([5]);
     expect(loaded("uint8", entry("int64", BigInt64Array.of(258n, -1n)))).toEqual([2, 255]);
     expect(loaded("uint8", entry("int32", Int32Array.of(258, -1)))).toEqual([2, 255]);
   });
