@@ -28,7 +28,7 @@ Runs a training run that tools/record.py recorded in PyTorch again, and names th
   --model MODEL      a JavaScript file that exports \`model\` or \`createModel()\`,
                      or one of ${Object.keys(named).join(", ")}
   --num-classes N    outputs of a named model (default 1000)
-  --tolerance T      largest relative difference that still agrees (default: float32 rounding, growing with depth and steps)
+  --tolerance T      largest relative difference that still agrees (default: float32 rounding as this run magnifies it)
   --help             this text
 
 Exit code: 0 when all agrees, 1 when it parts, 2 when it could not be run.
