@@ -63,6 +63,13 @@ describe("hostile pickles end with a CheckpointError", () => {
     ["text that is not UTF-8", "\x80\x02X\x01\0\0\0\xff.", /UTF-8/],
     ["deep nesting", `\x80\x02${repeated("]", 5000)}${repeated("a", 4999)}.`, /100 levels/],
     ["many marks", `\x80\x02${repeated("(", 5000)}.`, /1000 open marks/],
+    ["many values at a time", `\x80\x02(${repeated("N", 100_001)}t.`, /100000 values at a time/],
+    [
+      "many dicts",
+      `\x80\x02]${repeated(`(${repeated("}", 1000)}e`, 201)}.`,
+      /1000000 lists and dicts/,
+    ],
+    ["many memos", `\x80\x04N${repeated("\x94", 2_000_001)}.`, /2000000 memos/],
     ["a list that holds itself", "\x80\x02]q\x00h\x00a.", /100 levels/],
     [
       "lists that double",

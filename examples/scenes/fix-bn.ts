@@ -1,5 +1,7 @@
 /** Scene 1: "fix" the batch norms of a ResNet-50 with `apply`, and what the next `train()` does; against `freezeBatchNorm`. */
+import { execFileSync } from "node:child_process";
 import { manualSeed, models, nn, noGrad, randn } from "evenkeel";
+import { rolldown } from "rolldown";
 
 manualSeed(0);
 const model = models.resnet50({ numClasses: 10 });
@@ -37,11 +39,27 @@ nn.unfreezeBatchNorm(model);
 model.train();
 console.log(`unfreezeBatchNorm(model): moves ${moved()}`);
 
-// Three ways to know a batch norm. A minifier renames classes: this is what it makes of a subclass.
-const minified = new (class t extends nn.BatchNorm2d {})(4);
-const tests = {
-  "constructor.name": minified.constructor.name.includes("BatchNorm"),
-  instanceof: minified instanceof nn.BatchNorm2d,
-  "nn.isBatchNorm": nn.isBatchNorm(minified),
+// Three ways to know a batch norm, in a page or program that was bundled and minified: classes are renamed there.
+const program = `
+  import { nn } from "evenkeel";
+  const bn = new nn.BatchNorm2d(4);
+  console.log(JSON.stringify({
+    "constructor.name": bn.constructor.name.includes("BatchNorm"),
+    "instanceof": bn instanceof nn.BatchNorm2d,
+    "nn.isBatchNorm": nn.isBatchNorm(bn),
+  }));`;
+const entry = {
+  name: "program",
+  resolveId: (id: string) => (id === "program" ? id : null),
+  load: (id: string) => (id === "program" ? program : null),
 };
-console.log(`in a minified build: ${JSON.stringify(tests)}`);
+const bundle = await rolldown({
+  input: "program",
+  plugins: [entry],
+  external: [/cli-progress|sharp|zip\.js/],
+  platform: "node",
+});
+const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false });
+const minified = { input: output[0].code, encoding: "utf8" } as const;
+const tests = execFileSync(process.execPath, ["--input-type=module", "-"], minified);
+console.log(`in a minified build: ${tests.trim()}`);

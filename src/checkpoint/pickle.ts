@@ -17,10 +17,11 @@ export interface PickleHost {
 
 /** Python itself nests its calls no deeper, so no pickler leaves more open. */
 const mostMarks = 1000;
-const mostValues = 1_000_000;
-/** A tensor takes about eight. Each costs one byte of the file and some four hundred of memory. */
+/** Picklers add to lists and dicts by the thousand; only a tuple has all of its values here at a time. */
+const mostValues = 100_000;
+/** A tensor takes about eight. One byte of the file makes a list of a hundred in memory, or a dict of five hundred, which counts as five. */
 const mostContainers = 1_000_000;
-const mostMemos = 4_000_000;
+const mostMemos = 2_000_000;
 /** In bytes: text of a longer number would take time that grows with its square. */
 const longestNumber = 4096;
 
@@ -66,7 +67,7 @@ class Machine {
 
   /** Pushes a new list or dict. */
   pushContainer(value: PickleValue): void {
-    this.#containers++;
+    this.#containers += value instanceof PickleDict ? 5 : 1;
     if (this.#containers > mostContainers) {
       throw this.fault(`at most ${mostContainers} lists and dicts`, "more");
     }

@@ -2,6 +2,7 @@
 import type { Entry } from "../core/entry.ts";
 import type { StateVersion } from "../nn/state-dict.ts";
 import type { Cursor } from "./cursor.ts";
+import type { FileOptions } from "./files.ts";
 import { LazyStateDict } from "./lazy-state-dict.ts";
 import {
   describeValue,
@@ -26,7 +27,7 @@ export function stateDictOf(root: PickleValue, cursor: Cursor): LazyStateDict {
   const chosen = name === undefined ? root : (outer.get(name) ?? null);
   const entries: [string, TorchTensor][] = [];
   const others = new Map<PickleValue, PickleValue>();
-  const names = new Converter(cursor, () => null);
+  const names = new Converter(cursor);
   for (const [key, value] of membersOf(chosen)) {
     if (value instanceof TorchTensor) entries.push([names.key(key), value]);
     else others.set(key, value);
@@ -34,26 +35,37 @@ export function stateDictOf(root: PickleValue, cursor: Cursor): LazyStateDict {
   requireDistinct(entries, cursor);
   const rest = new Map(name === undefined ? others : outer);
   if (name !== undefined) rest.delete(name);
-  const restWith = (entryOf: (tensor: TorchTensor) => Entry | null) => {
-    const convert = new Converter(cursor, entryOf);
-    const plain = convert.members(rest, 1);
-    const left = convert.members(others, 2);
-    return name === undefined || others.size === 0 ? plain : { ...plain, [name]: left };
-  };
-  const tensors = new Set<TorchTensor>();
-  // Once without values: what is wrong with it is found before anything is read.
-  restWith((tensor) => {
-    tensors.add(tensor);
-    return null;
-  });
+  const convert = new Converter(cursor);
+  const plain = convert.members(rest, 1);
+  const left = convert.members(others, 2);
+  const all = name === undefined || others.size === 0 ? plain : { ...plain, [name]: left };
   return new LazyStateDict(new Map(entries), {
     metadata: versionsOf(chosen),
     async rest(options) {
-      const loaded = new Map<TorchTensor, Entry>();
-      for (const tensor of tensors) loaded.set(tensor, await tensor.load(options));
-      return restWith((tensor) => loaded.get(tensor) ?? null);
+      for (const entry of convert.entries.values()) await entry.load(options);
+      return all;
     },
   });
+}
+
+/** A tensor of `rest`, whose values are read when the rest is asked for. */
+class RestEntry implements Entry {
+  readonly dtype: Entry["dtype"];
+  readonly shape: Entry["shape"];
+  readonly #tensor: TorchTensor;
+  #loaded: Entry | null = null;
+
+  constructor(tensor: TorchTensor) {
+    this.dtype = tensor.dtype;
+    this.shape = tensor.shape;
+    this.#tensor = tensor;
+  }
+
+  async load(options?: FileOptions): Promise<void> {
+    this.#loaded ??= await this.#tensor.load(options);
+  }
+
+  readonly data = () => this.#loaded?.data() ?? new Uint8Array(0);
 }
 
 /** A list counts as a dict by position, a value alone as one under "". */
@@ -88,14 +100,14 @@ function versionsOf(dict: PickleValue): Map<string, StateVersion> {
 }
 
 class Converter {
+  /** What the tensors became, each once. */
+  readonly entries = new Map<TorchTensor, RestEntry>();
   readonly #cursor: Cursor;
-  readonly #entryOf: (tensor: TorchTensor) => Entry | null;
   /** A value that the memo repeats inside others multiplies; without that every value has its own byte in the file. */
   #left: number;
 
-  constructor(cursor: Cursor, entryOf: (tensor: TorchTensor) => Entry | null) {
+  constructor(cursor: Cursor) {
     this.#cursor = cursor;
-    this.#entryOf = entryOf;
     this.#left = 4 * cursor.length + 1000;
   }
 
@@ -124,7 +136,7 @@ class Converter {
   value(value: PickleValue, depth: number): Plain {
     this.#spend(1);
     if (depth > deepest) throw this.#cursor.fault(`at most ${deepest} levels of nesting`, "more");
-    if (value instanceof TorchTensor) return this.#entryOf(value);
+    if (value instanceof TorchTensor) return this.#entry(value);
     if (value instanceof PickleDict) return this.members(value.members, depth + 1);
     if (value instanceof PickleGlobal) return nameOf(value, this.#cursor);
     if (Array.isArray(value)) return value.map((item) => this.value(item, depth + 1));
@@ -136,6 +148,12 @@ class Converter {
       throw this.#cursor.fault("tensors and plain data", value.kind);
     }
     return value;
+  }
+
+  #entry(tensor: TorchTensor): RestEntry {
+    const entry = this.entries.get(tensor) ?? new RestEntry(tensor);
+    this.entries.set(tensor, entry);
+    return entry;
   }
 
   #number(value: bigint): Plain {

@@ -8,7 +8,7 @@ import { batchNorm } from "../ops/batch-norm.ts";
 import { checkTensor } from "../ops/check.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import { asInFirstRun, isRecomputing } from "../tensor/recompute.ts";
-import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import {
   checkBatchesPerUpdate,
   dropPool,
@@ -38,6 +38,7 @@ import {
 } from "./non-finite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { missingCounter, refill, resetStatistics } from "./running-statistics.ts";
 import { checkNumber } from "./slot.ts";
 
 /** What a batch norm layer learns and remembers. */
@@ -188,18 +189,7 @@ abstract class BatchNorm extends Module {
   /** Statistics back to mean 0, variance 1, no batches, no incomplete cycle. Does nothing while `trackRunningStats` is false. */
   resetRunningStats(): void {
     if (!this.trackRunningStats) return;
-    const { runningMean, runningVar } = this;
-    if (runningMean === null || runningVar === null || this.numBatchesTracked === null) {
-      throw new ArgumentError({
-        op: `${this.kind}.resetRunningStats`,
-        expected: "running statistics, since trackRunningStats is true",
-        actual: "buffers set to null",
-        hint: "set trackRunningStats = false for a layer without them",
-      });
-    }
-    overwrite(runningMean, 0, "resetRunningStats");
-    overwrite(runningVar, 1, "resetRunningStats");
-    this.numBatchesTracked = 0;
+    resetStatistics(this);
     dropPool(this);
   }
 
@@ -214,19 +204,17 @@ abstract class BatchNorm extends Module {
         actual: "null",
       });
     }
-    overwrite(this.weight, 1, "resetParameters");
-    if (this.bias !== null) overwrite(this.bias, 0, "resetParameters");
+    refill(this.weight, 1, "resetParameters");
+    if (this.bias !== null) refill(this.bias, 0, "resetParameters");
   }
 
   protected override get stateVersion(): number {
     return 2;
   }
 
-  /** @internal Layouts before version 2, and dictionaries without one, had no counter: the layer keeps its own. */
+  /** @internal */
   override missingState(name: string, version: number | null): number | null {
-    const isOld = version === null || version < 2;
-    if (name !== "numBatchesTracked" || !isOld || !this.trackRunningStats) return null;
-    return this.numBatchesTracked;
+    return missingCounter(this, name, version);
   }
 
   override extraRepr(): string {
@@ -257,11 +245,6 @@ const nothing = { runningMean: null, runningVar: null };
 /** A frozen parameter, which gets no gradient even if someone made it require one. */
 function constant(parameter: Parameter | null): Tensor | null {
   return parameter?.requiresGrad ? parameter.detach() : parameter;
-}
-
-function overwrite(t: Tensor, value: number, writer: string): void {
-  backendFor(t).fill(operandOf(t), value);
-  t.holding.storage.markWritten(writer);
 }
 
 /** Batch normalization of (N, C) or (N, C, L). See `nn.functional.batchNorm`. */

@@ -3,9 +3,9 @@ import { groupNorm } from "../ops/normalization.ts";
 import { ones, zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { Module } from "./module.ts";
-import { overwrite } from "./overwrite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { refill } from "./running-statistics.ts";
 import { checkNumber } from "./slot.ts";
 
 /** What a GroupNorm learns. */
@@ -74,8 +74,8 @@ export class GroupNorm extends Module {
 
   /** Weight 1, bias 0. */
   resetParameters(): void {
-    if (this.weight !== null) overwrite("resetParameters", this.weight, () => 1);
-    if (this.bias !== null) overwrite("resetParameters", this.bias, () => 0);
+    if (this.weight !== null) refill(this.weight, 1, "resetParameters");
+    if (this.bias !== null) refill(this.bias, 0, "resetParameters");
   }
 
   override extraRepr(): string {

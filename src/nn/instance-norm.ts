@@ -10,9 +10,9 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { internals } from "./internals.ts";
 import type { LoadPlace, SourceKeys } from "./load-state.ts";
 import { Module } from "./module.ts";
-import { overwrite } from "./overwrite.ts";
 import { Parameter } from "./parameter.ts";
 import { formatPython } from "./repr.ts";
+import { missingCounter, refill, resetStatistics } from "./running-statistics.ts";
 import { checkNumber } from "./slot.ts";
 import { join } from "./tree.ts";
 
@@ -116,36 +116,23 @@ abstract class InstanceNorm extends Module {
   /** Statistics back to mean 0, variance 1. Does nothing while `trackRunningStats` is false. */
   resetRunningStats(): void {
     if (!this.trackRunningStats) return;
-    const { runningMean, runningVar } = this;
-    if (runningMean === null || runningVar === null) {
-      throw new ArgumentError({
-        op: `${this.kind}.resetRunningStats`,
-        expected: "running statistics, since trackRunningStats is true",
-        actual: "buffers set to null",
-        hint: "set trackRunningStats = false for a layer without them",
-      });
-    }
-    overwrite("resetRunningStats", runningMean, () => 0);
-    overwrite("resetRunningStats", runningVar, () => 1);
-    this.numBatchesTracked = 0;
+    resetStatistics(this);
   }
 
   /** Statistics as `resetRunningStats`; weight 1, bias 0. */
   resetParameters(): void {
     this.resetRunningStats();
-    if (this.weight !== null) overwrite("resetParameters", this.weight, () => 1);
-    if (this.bias !== null) overwrite("resetParameters", this.bias, () => 0);
+    if (this.weight !== null) refill(this.weight, 1, "resetParameters");
+    if (this.bias !== null) refill(this.bias, 0, "resetParameters");
   }
 
   protected override get stateVersion(): number {
     return 2;
   }
 
-  /** @internal Layouts before version 2, and dictionaries without one, had no counter: the layer keeps its own. */
+  /** @internal */
   override missingState(name: string, version: number | null): number | null {
-    const isOld = version === null || version < 2;
-    if (name !== "numBatchesTracked" || !isOld || !this.trackRunningStats) return null;
-    return this.numBatchesTracked;
+    return missingCounter(this, name, version);
   }
 
   override extraRepr(): string {

@@ -1,6 +1,6 @@
 import { ArgumentError, CheckpointError } from "../core/errors.ts";
+import { formatOf } from "./file-format.ts";
 import { type FileOptions, filePath, fileSource, readFile } from "./files.ts";
-import { formatOf } from "./foreign.ts";
 import type { LazyStateDict } from "./lazy-state-dict.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { type ByteSource, blobSource, memorySource } from "./source.ts";
