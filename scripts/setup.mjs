@@ -1,8 +1,9 @@
 /**
  * Brings a checkout to the point where its programs run: dependencies, wasm kernels, build/modules/ (src/
- * compiled file by file), dist/ (what users install: the same in a few files) and build/examples/.
- * Runs before `npm start` and `npm test` in a fresh clone, so it needs nothing but Node, and it repeats nothing that is
- * already done: every step compares what it would read and write with what it found when it last succeeded.
+ * compiled file by file), dist/ (what users install: the same in a few files), build/examples/ and, when asked with the
+ * argument `bench`, build/bench/. Runs before `npm start` and `npm test` in a fresh clone, so it needs nothing but Node, and
+ * it repeats nothing that is already done: every step compares what it would read and write with what it found when it
+ * last succeeded.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -34,6 +35,13 @@ make({
   output: "build/examples",
   inputs: ["examples", "dist", "tsconfig.examples.json", "tsconfig.json", installed],
 });
+if (process.argv.includes("bench")) {
+  make({
+    command: tsc("tsconfig.bench.json"),
+    output: "build/bench",
+    inputs: ["bench", "dist", "tsconfig.bench.json", "tsconfig.json", installed],
+  });
+}
 
 function requireNode() {
   const [major, minor] = process.versions.node.split(".").map(Number);

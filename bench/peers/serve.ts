@@ -1,0 +1,83 @@
+/**
+ * A peer's process: requests come as lines of JSON on standard input, answers go out as lines on standard output.
+ *
+ *   (start)                          { versions }
+ *   { prepare: Task, threads }       { ms } of one run when warm, or { skipped: reason }
+ *   { sample: runs }                 { ms } of one run, the mean of so many
+ *   { finish: true }                 { peakBytes } of the process
+ */
+import { createInterface } from "node:readline";
+import type { Task } from "../task.ts";
+
+export type Job = () => void | Promise<void>;
+
+export interface Peer {
+  readonly versions: Readonly<Record<string, string>>;
+  /** Throws `CannotError` when the peer can't do the task. */
+  prepare(task: Task, threads: number): Job | Promise<Job>;
+}
+
+/** The reason for which a row is skipped. */
+export class CannotError extends Error {}
+
+/** V8 runs a kernel's first calls in its baseline compiler: this long, or one run where a run takes longer. */
+const warmUpMs = 700;
+
+interface Request {
+  readonly prepare?: Task;
+  readonly threads?: number;
+  readonly sample?: number;
+  readonly finish?: boolean;
+}
+
+export async function serve(peer: Peer): Promise<void> {
+  let job: Job = () => undefined;
+  const handle = async ({ prepare, threads = 1, sample, finish }: Request): Promise<object> => {
+    if (prepare !== undefined) {
+      job = await peer.prepare(prepare, threads);
+      return { ms: await warmUp(job) };
+    }
+    if (sample !== undefined) return { ms: await sampleOf(job, sample) };
+    if (finish) return { peakBytes: process.resourceUsage().maxRSS * 1024 };
+    throw new Error("a request that is not known");
+  };
+  answer({ versions: peer.versions });
+  for await (const line of createInterface({ input: process.stdin })) {
+    answer(await handle(JSON.parse(line)).catch(skippedOrFailed));
+  }
+}
+
+function answer(message: object): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+function skippedOrFailed(error: unknown): object {
+  const text = error instanceof Error ? error.message : String(error);
+  return { skipped: text.split("\n")[0], isError: !(error instanceof CannotError) };
+}
+
+/** Time of the last run, in ms. */
+async function warmUp(job: Job): Promise<number> {
+  const end = performance.now() + warmUpMs;
+  let last: number;
+  do {
+    last = await time(job, 1);
+  } while (performance.now() < end);
+  return last;
+}
+
+/** Another peer has just used the caches, and threads have gone to sleep: a run before the samples, where it costs little. */
+async function sampleOf(job: Job, runs: number): Promise<number> {
+  if (runs > 1) await time(job, 1);
+  return time(job, runs);
+}
+
+/** Mean time of a run, in ms. */
+async function time(job: Job, runs: number): Promise<number> {
+  const start = performance.now();
+  for (let run = 0; run < runs; run++) {
+    const pending = job();
+    if (pending !== undefined) await pending;
+  }
+  return (performance.now() - start) / runs;
+}
