@@ -20,6 +20,7 @@ import {
 import { convGradWeight } from "./conv-weight.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { panelsOf } from "./panels.ts";
 import { suitsWinograd, winograd } from "./winograd.ts";
 import { suitsWinogradWeight, winogradGradWeight } from "./winograd-weight.ts";
 
@@ -136,17 +137,17 @@ function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): vo
   const image = imageOf(part, blocks.rows);
   const resultFloats = roundUp(blocks.rows * image.pitch, 16);
   const taps = channels * vertical.taps.length * horizontal.taps.length;
-  const packedBlocks = conv.groups * Math.ceil(outChannels / 4);
-  const packedBytes = packedBlocks * (taps + 1) * 16;
+  const panels = panelsOf(outChannels);
+  const packedBytes = 4 * conv.groups * panels.rows * (taps + 1);
   machine.temporary(packedBytes + 8 * taps, (packed) => {
     const sources = packed + packedBytes;
     const offsets = sources + 4 * taps;
     machine.memory.i32.set(weightSources(conv, layout.kernelW), sources / 4);
     machine.memory.i32.set(tapOffsets(conv, image), offsets / 4);
     const groupStride = channels * outChannels * layout.kernelH * layout.kernelW;
-    machine.run("convPackWeights", packedBlocks, [
+    machine.run("convPackWeights", conv.groups * panels.count, [
       ...[addressOf(conv.weight), conv.bias === null ? 0 : addressOf(conv.bias), sources, taps],
-      ...[outChannels, outChannelStride, groupStride, packed],
+      ...[outChannels, outChannelStride, groupStride, panels.sixes, panels.count, packed],
     ]);
     // The words of `ConvPlan` in kernels/conv.ts.
     const words = [
@@ -154,12 +155,13 @@ function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): vo
       ...[outChannels, vertical.outSize, horizontal.outSize, conv.outPlane],
       vertical.outFirst * conv.outW + horizontal.outFirst,
       ...[vertical.outStep * conv.outW, horizontal.outStep, taps, offsets],
+      ...[panels.sixes, panels.count],
       ...[blocks.rows, blocks.rowBlocks, columns, blocks.columnBlocks],
-      ...[blocks.channels, blocks.channelBlocks],
+      ...[blocks.panels, blocks.panelBlocks],
       ...[blocks.units, blocks.unitsPerChunk, resultFloats],
     ];
     withJob(machine, words, (plan) => {
-      const scratchBytes = 4 * (image.floats + 4 * resultFloats);
+      const scratchBytes = 4 * (image.floats + 6 * resultFloats);
       machine.run("convolve", Math.ceil(blocks.units / blocks.unitsPerChunk), [
         ...[plan, addressOf(conv.source), packed, addressOf(conv.out)],
         ...[machine.scratch(scratchBytes), scratchBytes],
@@ -178,16 +180,17 @@ function blocksOf(layout: Conv2dLayout, conv: Convolution, columnBlocks: number)
   const rows = Math.ceil(outSize / rowBlocks);
   const images = layout.N * conv.groups * rowBlocks * columnBlocks;
   const wanted = Math.ceil(enoughChunks / Math.max(images, 1));
-  const channels = roundUp(Math.ceil(conv.outChannels / wanted), 16);
-  const channelBlocks = Math.ceil(conv.outChannels / channels);
-  const units = images * channelBlocks;
+  const { count } = panelsOf(conv.outChannels);
+  const panels = Math.max(3, Math.ceil(count / wanted));
+  const panelBlocks = Math.ceil(count / panels);
+  const units = images * panelBlocks;
   const taps = conv.channels * conv.vertical.taps.length * conv.horizontal.taps.length;
-  const work = rows * conv.horizontal.outSize * channels * taps;
+  const work = rows * conv.horizontal.outSize * 6 * panels * taps;
   const unitsPerChunk = Math.max(
     1,
     Math.min(Math.floor(chunkWork / work), Math.floor(units / enoughChunks)),
   );
-  return { rows, rowBlocks, columnBlocks, channels, channelBlocks, units, unitsPerChunk };
+  return { rows, rowBlocks, columnBlocks, panels, panelBlocks, units, unitsPerChunk };
 }
 
 /** Where the weight of each tap lies, from the first weight of its group and output channel; in the order of `tapOffsets`. */

@@ -1,26 +1,47 @@
 import type { Backend, MatmulLayout } from "../backend.ts";
 import { cutEvenly, groupUnits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { panelsOf } from "./panels.ts";
 
-/** Columns and depth of b that a thread packs at a time: 64 KiB, read once for every four rows of a. */
+/** Columns and depth of b that a thread packs at a time: 64 KiB, read once for every panel of a. */
 const mostColumns = 64;
-const mostDepth = 256;
+const mostDepth = 512;
 /** Work is cut into this many units where there is enough of it, whatever the number of threads. */
 const enoughUnits = 32;
-/** Rows that repay packing the same columns of b once more. */
-const fewestRows = 32;
+/** Rows that repay packing the same columns of b once more, and rows of a that stay in a second-level cache. */
+const fewestRows = 36;
+const mostRows = 576;
 /** Products of K that repay adding up one more partial result. */
 const fewestDepth = 512;
 /** Multiply-adds that one chunk takes, where units are small: several us of work. */
 const chunkWork = 131072;
+/** Room for a tile of the product, in bytes. */
+const tileBytes = 192;
 
-/** Matrix products: both factors are packed into panels, which 4 x 8 elements of the product at a time are summed from. */
+/** Matrix products: both factors are packed into panels, which 6 x 8 elements of the product at a time are summed from. */
 export function matmulKernels(machine: Machine): Pick<Backend, "matmul"> {
   return {
     matmul(a, b, out, layout) {
-      multiply(machine, layout, { a: addressOf(a), b: addressOf(b), out: addressOf(out) });
+      multiply(machine, productOf(layout), {
+        ...{ a: addressOf(a), b: addressOf(b), out: addressOf(out) },
+      });
     },
   };
+}
+
+/** Products of matrices that may lie in runs; strides in elements, as in kernels/matmul.ts. */
+export interface Product {
+  readonly batch: number;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly a: { readonly step: number; readonly row: number; readonly depth: number };
+  readonly b: { readonly step: number; readonly depth: number; readonly column: number };
+  readonly out: { readonly step: number; readonly row: number };
+  /** Columns that lie evenly, and how far behind their first the next ones of b and out begin. */
+  readonly columnRun: { readonly length: number; readonly b: number; readonly out: number };
+  /** The same for the steps of the sum. */
+  readonly depthRun: { readonly length: number; readonly a: number; readonly b: number };
 }
 
 interface Addresses {
@@ -29,29 +50,53 @@ interface Addresses {
   readonly out: number;
 }
 
-function multiply(machine: Machine, layout: MatmulLayout, { a, b, out }: Addresses): void {
-  const { batch, M, N, K, aStep, bStep } = layout;
-  const cut = cutOf(layout);
-  const panels = (aStep === 0 ? Math.min(batch, 1) : batch) * Math.ceil(M / 4);
-  const packing = groupUnits(panels, 4 * K);
+function productOf(layout: MatmulLayout): Product {
+  const { batch, M, N, K, aStep, bStep, transposeA, transposeB } = layout;
+  return {
+    ...{ batch, M, N, K },
+    a: { step: aStep, row: transposeA ? 1 : K, depth: transposeA ? M : 1 },
+    b: { step: bStep, depth: transposeB ? 1 : N, column: transposeB ? K : 1 },
+    out: { step: M * N, row: N },
+    columnRun: { length: Math.max(N, 1), b: 0, out: 0 },
+    depthRun: { length: Math.max(K, 1), a: 0, b: 0 },
+  };
+}
+
+export function multiply(machine: Machine, product: Product, { a, b, out }: Addresses): void {
+  const { batch, M, N, K } = product;
+  const cut = cutOf(product);
+  const panels = panelsOf(M);
+  const matrices = product.a.step === 0 ? Math.min(batch, 1) : batch;
+  const packings = matrices * panels.count;
+  const packing = groupUnits(packings, 6 * K);
+  const packedFloats = matrices * panels.rows * (K + cut.depthBlocks);
   const partFloats = cut.splits > 1 ? cut.splits * batch * M * N : 0;
-  // The words of `MatmulPlan` in kernels/matmul.ts.
-  const words = [
-    ...[batch, M, N, K],
-    ...[aStep, ...(layout.transposeA ? [1, M] : [K, 1])],
-    ...[bStep, ...(layout.transposeB ? [1, K] : [N, 1])],
-    ...[cut.rows, cut.rowBlocks, cut.columns, cut.columnBlocks, cut.splits, cut.splitDepth],
-    ...[mostDepth, panels, packing.perChunk, cut.units, cut.unitsPerChunk],
-  ];
-  withJob(machine, words, (plan) => {
-    machine.temporary((panels * 4 * K + partFloats) * 4, (packed) => {
+  machine.temporary((packedFloats + partFloats + mostDepth) * 4, (packed) => {
+    const parts = packed + packedFloats * 4;
+    const offsets = parts + partFloats * 4;
+    machine.memory.i32.set(stepOffsets, offsets / 4);
+    const isSplit = cut.splits > 1;
+    // Splits are dense matrices, whatever the runs of `out`.
+    const target = isSplit ? { step: M * N, row: N } : product.out;
+    // The words of `MatmulPlan` in kernels/matmul.ts.
+    const words = [
+      ...[batch, M, N, K],
+      ...[product.a.step, product.a.row, product.a.depth, product.depthRun.a],
+      ...[product.b.step, product.b.depth, product.depthRun.b],
+      ...[product.b.column, product.columnRun.b],
+      ...[target.step, target.row, product.columnRun.out, batch * M * N],
+      ...[product.depthRun.length, product.columnRun.length],
+      ...[panels.sixes, panels.count, cut.panels, cut.panelBlocks, cut.columns, cut.columnBlocks],
+      ...[cut.splits, cut.splitDepth, mostDepth, packings, packing.perChunk],
+      ...[cut.units, cut.unitsPerChunk, offsets],
+    ];
+    withJob(machine, words, (plan) => {
       machine.run("matmulPackRows", packing.chunks, [plan, a, packed]);
-      const parts = packed + panels * 4 * K * 4;
-      const scratchBytes = mostDepth * cut.columns * 4;
+      const scratchBytes = mostDepth * cut.columns * 4 + tileBytes;
       const scratch = machine.scratch(scratchBytes);
-      const target = cut.splits > 1 ? parts : out;
-      machine.run("matmul", cut.chunks, [plan, packed, b, target, scratch, scratchBytes]);
-      if (cut.splits === 1) return;
+      const to = isSplit ? parts : out;
+      machine.run("matmul", cut.chunks, [plan, packed, b, to, scratch, scratchBytes]);
+      if (!isSplit) return;
       const count = batch * M * N;
       const sums = cutEvenly(count);
       machine.run("matmulSumSplits", sums.chunks, [parts, cut.splits, count, out, sums.perChunk]);
@@ -59,24 +104,31 @@ function multiply(machine: Machine, layout: MatmulLayout, { a, b, out }: Address
   });
 }
 
+/** Panels of b: 32 bytes from one step to the next. */
+const stepOffsets = Int32Array.from({ length: mostDepth }, (_, step) => 32 * step);
+
 /** How the work is cut, by sizes alone: by products and columns, then by rows, and along the sum where that leaves too few units. */
-function cutOf({ batch, M, N, K }: MatmulLayout) {
+function cutOf({ batch, M, N, K, columnRun }: Product) {
   const columnBlocks = Math.ceil(N / mostColumns);
   const columns = Math.ceil(N / Math.max(columnBlocks, 1) / 8) * 8;
   const rowsWanted = Math.ceil((M * columnBlocks * batch) / enoughUnits);
-  const rows = Math.ceil(Math.max(rowsWanted, fewestRows) / 4) * 4;
-  const rowBlocks = Math.ceil(M / rows);
-  const blocks = batch * rowBlocks * columnBlocks;
-  const splitsWanted = Math.min(enoughUnits / blocks, K / fewestDepth);
+  const rows = Math.min(Math.max(rowsWanted, fewestRows), mostRows);
+  const panels = Math.max(1, Math.round(rows / 6));
+  const panelBlocks = Math.ceil(panelsOf(M).count / panels);
+  const blocks = batch * panelBlocks * columnBlocks;
+  // Columns in runs are images, of which there are many.
+  const mostSplits = columnRun.length < N ? 1 : K / fewestDepth;
+  const splitsWanted = Math.min(enoughUnits / blocks, mostSplits);
   // Whole depth blocks, because a is packed by these.
   const depthBlocks = Math.max(1, Math.ceil(K / mostDepth));
   const splitBlocks = Math.ceil(depthBlocks / Math.max(1, Math.floor(splitsWanted)));
   const splits = Math.ceil(depthBlocks / splitBlocks);
   const units = blocks * splits;
-  const unitWork = Math.min(rows, M) * columns * Math.min(splitBlocks * mostDepth, K);
+  const unitWork = Math.min(6 * panels, M) * columns * Math.min(splitBlocks * mostDepth, K);
   const unitsPerChunk = Math.max(1, Math.floor(chunkWork / Math.max(1, unitWork)));
   return {
-    ...{ columns, columnBlocks, rows, rowBlocks, splits, splitDepth: splitBlocks * mostDepth },
+    ...{ columns, columnBlocks, panels, panelBlocks, depthBlocks },
+    ...{ splits, splitDepth: splitBlocks * mostDepth },
     ...{ units, unitsPerChunk, chunks: Math.ceil(units / unitsPerChunk) },
   };
 }

@@ -1,6 +1,7 @@
 import { copyImage, ImagePlan } from "./conv-image";
-import { tile1x16, tile4x8 } from "./conv-tiles";
+import { tile1x16, tile4x8, tile6x8 } from "./conv-tiles";
 import { bytes, copyEvery } from "./floats";
+import { rowOfPanel, rowsOfPanel } from "./panels";
 
 /** One run of `convolve`, written by the host (../conv.ts) as 32-bit words in the order of the fields. Sizes are in floats. */
 class ConvPlan extends ImagePlan {
@@ -16,13 +17,16 @@ class ConvPlan extends ImagePlan {
   taps: i32;
   /** (taps) bytes from an output pixel to what the tap meets. */
   offsets: usize;
-  /** A unit of work is one image, group, block of output rows, of columns, and of output channels (a multiple of 4). */
+  /** Of the output channels (panels.ts). */
+  sixes: i32;
+  panels: i32;
+  /** A unit of work is one image, group, block of output rows, of columns, and of panels of output channels. */
   rowsPerBlock: i32;
   rowBlocks: i32;
   columnsPerBlock: i32;
   columnBlocks: i32;
-  channelsPerBlock: i32;
-  channelBlocks: i32;
+  panelsPerBlock: i32;
+  panelBlocks: i32;
   units: i32;
   unitsPerChunk: i32;
   /** One output channel of a unit in scratch, a multiple of 16. */
@@ -59,8 +63,8 @@ function convolveUnit(
   image: usize,
   unit: i32,
 ): void {
-  const firstChannel = (unit % plan.channelBlocks) * plan.channelsPerBlock;
-  const place = unit / plan.channelBlocks;
+  const firstPanel = (unit % plan.panelBlocks) * plan.panelsPerBlock;
+  const place = unit / plan.panelBlocks;
   const firstColumn = (place % plan.columnBlocks) * plan.columnsPerBlock;
   const firstRow = ((place / plan.columnBlocks) % plan.rowBlocks) * plan.rowsPerBlock;
   const imageAndGroup = place / (plan.columnBlocks * plan.rowBlocks);
@@ -70,26 +74,30 @@ function convolveUnit(
   copyImage(plan, x, image, plan.channels, firstRow, firstColumn);
 
   const results = image + bytes(plan.imageFloats);
-  const blockFloats = (plan.taps + 1) << 2;
-  const packedBlocks = (plan.outChannels + 3) >> 2;
-  const firstBlock = (imageAndGroup % plan.groups) * packedBlocks + (firstChannel >> 2);
-  weights += bytes(firstBlock * blockFloats);
-  y += bytes((imageAndGroup * plan.outChannels + firstChannel) * plan.outPlane);
+  const packedFloats = rowOfPanel(plan.panels, plan.sixes) * (plan.taps + 1);
+  weights += bytes((imageAndGroup % plan.groups) * packedFloats);
+  y += bytes(imageAndGroup * plan.outChannels * plan.outPlane);
   y += bytes(plan.outFirst + firstRow * plan.outStepH + firstColumn * plan.outStepW);
-  const end = min(firstChannel + plan.channelsPerBlock, plan.outChannels);
-  for (let k = firstChannel; k < end; k += 4, weights += bytes(blockFloats)) {
-    convolveTiles(plan, image, weights, results, (rows - 1) * plan.pitch + columns);
-    for (let i = 0; i < min(4, end - k); i++, y += bytes(plan.outPlane)) {
-      storeRows(plan, results + bytes(i * plan.resultFloats), y, rows, columns);
+  const end = min(firstPanel + plan.panelsPerBlock, plan.panels);
+  for (let panel = firstPanel; panel < end; panel++) {
+    const channel = rowOfPanel(panel, plan.sixes);
+    const channels = rowsOfPanel(panel, plan.sixes);
+    const packed = weights + bytes(channel * (plan.taps + 1));
+    convolveTiles(plan, image, packed, channels, results, (rows - 1) * plan.pitch + columns);
+    let plane = y + bytes(channel * plan.outPlane);
+    for (let i = 0; i < min(channels, plan.outChannels - channel); i++) {
+      storeRows(plan, results + bytes(i * plan.resultFloats), plane, rows, columns);
+      plane += bytes(plan.outPlane);
     }
   }
 }
 
-/** So many pixels of four output channels of a unit into `results`, or of the only one. */
+/** So many pixels of a panel's output channels into `results`, or of the only one. */
 function convolveTiles(
   plan: ConvPlan,
   image: usize,
   weights: usize,
+  channels: i32,
   results: usize,
   pixels: i32,
 ): void {
@@ -99,10 +107,14 @@ function convolveTiles(
     for (let p = image; p < end; p += 64, results += 64) {
       tile1x16(p, plan.offsets, weights, plan.taps, results);
     }
-    return;
-  }
-  for (let p = image; p < end; p += 32, results += 32) {
-    tile4x8(p, plan.offsets, weights, plan.taps, results, next);
+  } else if (channels === 6) {
+    for (let p = image; p < end; p += 32, results += 32) {
+      tile6x8(p, plan.offsets, weights, plan.taps, results, next);
+    }
+  } else {
+    for (let p = image; p < end; p += 32, results += 32) {
+      tile4x8(p, plan.offsets, weights, plan.taps, results, next);
+    }
   }
 }
 
@@ -121,8 +133,8 @@ function spread(from: usize, to: usize, step: i32, count: i32): void {
 }
 
 /**
- * Lays weights out as `convolve` reads them: for each group and four output channels the four biases, then for each tap the
- * four weights; missing channels are zero. Weight (group, channel, tap) is at group * groupStride + channel * channelStride
+ * Lays weights out as `convolve` reads them: for each group and panel of output channels their biases, then for each tap their
+ * weights; missing channels are zero. Weight (group, channel, tap) is at group * groupStride + channel * channelStride
  * + sources[tap].
  */
 export function convPackWeights(
@@ -133,22 +145,25 @@ export function convPackWeights(
   channels: i32,
   channelStride: i32,
   groupStride: i32,
+  sixes: i32,
+  panels: i32,
   packed: usize,
   chunk: i32,
   _thread: i32,
 ): void {
-  const blocks = (channels + 3) >> 2;
-  const group = chunk / blocks;
-  const firstChannel = (chunk % blocks) << 2;
-  packed += bytes(chunk * ((taps + 1) << 2));
-  for (let i = 0; i < 4; i++, packed += 4) {
-    const k = firstChannel + i;
+  const group = chunk / panels;
+  const panel = chunk % panels;
+  const first = rowOfPanel(panel, sixes);
+  const rows = rowsOfPanel(panel, sixes);
+  packed += bytes((group * rowOfPanel(panels, sixes) + first) * (taps + 1));
+  for (let i = 0; i < rows; i++, packed += 4) {
+    const k = first + i;
     const isMissing = k >= channels;
     const hasBias = !isMissing && bias !== 0;
     store<f32>(packed, hasBias ? load<f32>(bias + bytes(group * channels + k)) : 0);
     const from = weight + bytes(group * groupStride + k * channelStride);
     for (let t = 0, to = packed; t < taps; t++) {
-      to += 16;
+      to += bytes(rows);
       store<f32>(to, isMissing ? 0 : load<f32>(from + bytes(load<i32>(sources + bytes(t)))));
     }
   }

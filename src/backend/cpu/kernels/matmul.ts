@@ -1,13 +1,17 @@
+import { tile4x8, tile6x8 } from "./conv-tiles";
 import { bytes } from "./floats";
-import { packPanel } from "./panels";
-import { loadPart, madd, storePart } from "./simd";
+import { addTile } from "./matmul-tile";
+import { packRuns, rowOfPanel, rowsOfPanel } from "./panels";
 
 /**
  * A batch of products out[p] = a[p] * b[p], written by the host (../matmul.ts) as 32-bit words in the order of the fields. Strides are
  * in floats: a[p, m, k] is at p * aStep + m * aRow + k * aDepth and b[p, k, n] at p * bStep + k * bDepth + n * bColumn.
  *
- * A unit of work is one split of K, one block of rows and one of columns of one product; every split has an out (batch, M, N) of
- * its own.
+ * Images are matrices in runs: after `columnRun` columns b and out go on bColumnRun and outColumnRun floats further on, or after
+ * `depthRun` steps of the sum a and b go on aRun and bRun further on. Only one of the two is shorter than N or K.
+ *
+ * A unit of work is one split of K, one block of panels of rows and one block of columns of one product; every split has an out
+ * of its own.
  */
 class MatmulPlan {
   batch: i32;
@@ -17,12 +21,23 @@ class MatmulPlan {
   aStep: i32;
   aRow: i32;
   aDepth: i32;
+  aRun: i32;
   bStep: i32;
   bDepth: i32;
+  bRun: i32;
   bColumn: i32;
-  /** A multiple of 4. */
-  rowsPerBlock: i32;
-  rowBlocks: i32;
+  bColumnRun: i32;
+  outStep: i32;
+  outRow: i32;
+  outColumnRun: i32;
+  splitStep: i32;
+  depthRun: i32;
+  columnRun: i32;
+  /** Of the rows (panels.ts). */
+  sixes: i32;
+  panels: i32;
+  panelsPerBlock: i32;
+  panelBlocks: i32;
   /** A multiple of 8. */
   columnsPerBlock: i32;
   columnBlocks: i32;
@@ -31,20 +46,29 @@ class MatmulPlan {
   /** Of b that is packed at a time. */
   depthPerBlock: i32;
   /** Of all packed matrices together; one matrix serves the whole batch where aStep is 0. */
-  panels: i32;
-  panelsPerChunk: i32;
+  packings: i32;
+  packingsPerChunk: i32;
   units: i32;
   unitsPerChunk: i32;
+  /** (depthPerBlock) bytes from a packed panel of b to its steps. */
+  offsets: usize;
 }
 
-/** Floats that a packed matrix takes. */
+/** Floats in front of the packed depth block that begins with step k. Every panel of it has a step more, of zeros. */
+function packedBlock(product: MatmulPlan, k: i32): i32 {
+  const rows = rowOfPanel(product.panels, product.sixes);
+  return rows * (k + k / product.depthPerBlock);
+}
+
+/** Floats of a whole packed matrix. */
 function packedFloats(product: MatmulPlan): i32 {
-  return ((product.M + 3) & ~3) * product.K;
+  const blocks = max(1, (product.K + product.depthPerBlock - 1) / product.depthPerBlock);
+  return rowOfPanel(product.panels, product.sixes) * (product.K + blocks);
 }
 
 /**
- * Packs each matrix of a into panels of four rows, [depth block][panel][k][row], so that what a unit reads of a depth block is one
- * run; rows that complete the last panel are zero.
+ * Packs each matrix of a into panels of rows, [depth block][panel][zeros, then k][row], as tile6x8 reads them; rows that complete the
+ * last panel are zero.
  */
 export function matmulPackRows(
   plan: usize,
@@ -54,47 +78,45 @@ export function matmulPackRows(
   _thread: i32,
 ): void {
   const product = changetype<MatmulPlan>(plan);
-  const perMatrix = (product.M + 3) >> 2;
-  let panel = chunk * product.panelsPerChunk;
-  const end = min(panel + product.panelsPerChunk, product.panels);
-  while (panel < end) {
-    const matrix = panel / perMatrix;
-    const inMatrix = panel - matrix * perMatrix;
-    const count = min(perMatrix - inMatrix, end - panel);
+  const first = chunk * product.packingsPerChunk;
+  const end = min(first + product.packingsPerChunk, product.packings);
+  for (let packing = first; packing < end; packing++) {
+    const matrix = packing / product.panels;
     const from = a + bytes(matrix * product.aStep);
-    packRows(product, from, packed + bytes(matrix * packedFloats(product)), inMatrix, count);
-    panel += count;
+    const to = packed + bytes(matrix * packedFloats(product));
+    packRowPanel(product, from, to, packing - matrix * product.panels);
   }
 }
 
-/** `count` panels of one matrix. */
-function packRows(product: MatmulPlan, a: usize, packed: usize, panel: i32, count: i32): void {
-  const end = min((panel + count) << 2, product.M);
-  for (let m = panel << 2; m < end; m += 4) {
-    const rows = min(4, product.M - m);
-    for (let k = 0; k < product.K; k += product.depthPerBlock) {
-      const depth = min(product.depthPerBlock, product.K - k);
-      const from = a + bytes(m * product.aRow + k * product.aDepth);
-      packPanel(
-        from,
-        product.aRow,
-        product.aDepth,
-        rows,
-        depth,
-        4,
-        packedRow(product, packed, m, k, depth),
-      );
-    }
-  }
-}
-
-/** Where the panel that begins with row m begins in the depth block from k on. */
-function packedRow(product: MatmulPlan, packed: usize, m: i32, k: i32, depth: i32): usize {
-  return packed + bytes(k * ((product.M + 3) & ~3) + m * depth);
+function packRowPanel(product: MatmulPlan, a: usize, packed: usize, panel: i32): void {
+  const row = rowOfPanel(panel, product.sixes);
+  const width = rowsOfPanel(panel, product.sixes);
+  const lanes = min(width, product.M - row);
+  const from = a + bytes(row * product.aRow);
+  let k = 0;
+  // At least once, for a sum over nothing.
+  do {
+    const depth = min(product.depthPerBlock, product.K - k);
+    const to = packed + bytes(packedBlock(product, k) + row * (depth + 1));
+    memory.fill(to, 0, bytes(width));
+    packRuns(
+      from,
+      product.aRow,
+      product.aDepth,
+      product.aRun,
+      product.depthRun,
+      k,
+      lanes,
+      depth,
+      width,
+      to + bytes(width),
+    );
+    k += product.depthPerBlock;
+  } while (k < product.K);
 }
 
 /**
- * out = a * b from packed a. b is packed into scratch block by block, in panels of eight columns.
+ * out = a * b from packed a. b is packed into scratch block by block, in panels of eight columns; behind them is room for a tile.
  *
  * Numerics: float32 sums over `depthPerBlock` products, added up in float32.
  */
@@ -123,129 +145,127 @@ function multiplyUnit(
   out: usize,
   panels: usize,
 ): void {
-  const firstRow = (unit % product.rowBlocks) * product.rowsPerBlock;
-  const firstColumn = ((unit / product.rowBlocks) % product.columnBlocks) * product.columnsPerBlock;
-  const rest = unit / (product.rowBlocks * product.columnBlocks);
+  const firstPanel = (unit % product.panelBlocks) * product.panelsPerBlock;
+  const place = unit / product.panelBlocks;
+  const firstColumn = (place % product.columnBlocks) * product.columnsPerBlock;
+  const rest = place / product.columnBlocks;
   const split = rest % product.splits;
   const p = rest / product.splits;
-  const firstDepth = split * product.depthPerSplit;
-  const endDepth = min(firstDepth + product.depthPerSplit, product.K);
-  const columns = min(product.columnsPerBlock, product.N - firstColumn);
+  const endDepth = min((split + 1) * product.depthPerSplit, product.K);
+  const endColumn = min(firstColumn + product.columnsPerBlock, product.N);
   if (product.aStep !== 0) packedA += bytes(p * packedFloats(product));
-  b += bytes(p * product.bStep + firstColumn * product.bColumn);
-  out += bytes((split * product.batch + p) * product.M * product.N + firstColumn);
-  let k = firstDepth;
+  b += bytes(p * product.bStep);
+  out += bytes(split * product.splitStep + p * product.outStep);
+  let k = split * product.depthPerSplit;
+  let isFirst = true;
   // At least once, so that a sum over nothing is stored as 0.
   do {
     const depth = min(product.depthPerBlock, endDepth - k);
-    packColumns(product, b + bytes(k * product.bDepth), columns, depth, panels);
-    const isFirst = k === firstDepth;
-    const a = packedRow(product, packedA, firstRow, k, depth);
-    addBlock(product, a, panels, out, firstRow, columns, depth, isFirst);
+    packColumns(product, b, firstColumn, endColumn, k, depth, panels);
+    const a = packedA + bytes(packedBlock(product, k));
+    for (let n = firstColumn; n < endColumn; n += 8) {
+      const panel = panels + bytes((n - firstColumn) * depth);
+      const tile = panels + bytes(product.columnsPerBlock * product.depthPerBlock);
+      addColumns(product, a, panel, depth, out, firstPanel, n, isFirst, tile);
+    }
+    isFirst = false;
     k += depth;
   } while (k < endDepth);
 }
 
 function packColumns(
   product: MatmulPlan,
-  from: usize,
-  columns: i32,
+  b: usize,
+  firstColumn: i32,
+  endColumn: i32,
+  k: i32,
   depth: i32,
-  panels: usize,
+  to: usize,
 ): void {
-  for (let n = 0; n < columns; n += 8) {
-    const lanes = min(8, columns - n);
-    packPanel(from, product.bColumn, product.bDepth, lanes, depth, 8, panels);
-    from += bytes(8 * product.bColumn);
-    panels += bytes(8 * depth);
+  for (let n = firstColumn; n < endColumn; n += 8, to += bytes(8 * depth)) {
+    const lanes = min(8, endColumn - n);
+    const run = n / product.columnRun;
+    const inRun = n - run * product.columnRun;
+    if (inRun + lanes > product.columnRun) {
+      packAcross(product, b + bytes(k * product.bDepth), n, lanes, depth, to);
+      continue;
+    }
+    packRuns(
+      b + bytes(run * product.bColumnRun + inRun * product.bColumn),
+      product.bColumn,
+      product.bDepth,
+      product.bRun,
+      product.depthRun,
+      k,
+      lanes,
+      depth,
+      8,
+      to,
+    );
   }
 }
 
-/** Adds a block's products to the rows from `firstRow` on; a panel of b stays in the first-level cache for all of them. */
-function addBlock(
+/** A panel of columns that lie in several runs. */
+function packAcross(
+  product: MatmulPlan,
+  b: usize,
+  firstColumn: i32,
+  lanes: i32,
+  depth: i32,
+  to: usize,
+): void {
+  if (lanes < 8) memory.fill(to, 0, bytes(8 * depth));
+  for (let lane = 0; lane < lanes; lane++, to += 4) {
+    const run = (firstColumn + lane) / product.columnRun;
+    const inRun = firstColumn + lane - run * product.columnRun;
+    let from = b + bytes(run * product.bColumnRun + inRun * product.bColumn);
+    for (let step = to, end = to + bytes(8 * depth); step < end; step += 32) {
+      store<f32>(step, load<f32>(from));
+      from += bytes(product.bDepth);
+    }
+  }
+}
+
+/** Adds a block's products to eight columns: their panel of b stays in the first-level cache for all rows. */
+function addColumns(
   product: MatmulPlan,
   a: usize,
-  panels: usize,
-  out: usize,
-  firstRow: i32,
-  columns: i32,
+  panel: usize,
   depth: i32,
+  out: usize,
+  firstPanel: i32,
+  column: i32,
   isFirst: bool,
+  tile: usize,
 ): void {
-  const endRow = min(firstRow + product.rowsPerBlock, product.M);
-  for (let n = 0; n < columns; n += 8) {
-    for (let m = firstRow; m < endRow; m += 4) {
-      const panel = a + bytes((m - firstRow) * depth);
-      const tile = out + bytes(m * product.N + n);
-      addTile(
-        panel,
-        panels,
-        depth,
-        tile,
-        product.N,
-        min(4, endRow - m),
-        min(8, columns - n),
-        isFirst,
-      );
+  const lanes = min(8, product.N - column);
+  const columnRun = product.columnRun;
+  const run = column / columnRun;
+  const inRun = column - run * columnRun;
+  const isWhole = lanes === 8 && inRun + 8 <= columnRun;
+  const columns = out + bytes(run * product.outColumnRun + inRun);
+  const next = bytes(product.outRow);
+  const end = min(firstPanel + product.panelsPerBlock, product.panels);
+  for (let p = firstPanel; p < end; p++) {
+    const row = rowOfPanel(p, product.sixes);
+    const height = rowsOfPanel(p, product.sixes);
+    const rows = min(height, product.M - row);
+    const weights = a + bytes(row * (depth + 1));
+    const at = columns + <usize>row * next;
+    const isDirect = isFirst && isWhole && rows === height;
+    const to = isDirect ? at : tile;
+    const toNext: usize = isDirect ? next : 32;
+    if (height === 6) tile6x8(panel, product.offsets, weights, depth, to, toNext);
+    else tile4x8(panel, product.offsets, weights, depth, to, toNext);
+    if (!isDirect) {
+      const first = min(lanes, columnRun - inRun);
+      addTile(tile, rows, 0, first, at, next, isFirst);
+      for (let lane = first, from = at - bytes(inRun); lane < lanes; lane += columnRun) {
+        from += bytes(product.outColumnRun);
+        addTile(tile, rows, lane, min(columnRun, lanes - lane), from, next, isFirst);
+      }
     }
-    panels += bytes(8 * depth);
   }
-}
-
-/** Up to four rows by eight columns: eight accumulators hide the latency of the multiply-adds. */
-function addTile(
-  a: usize,
-  b: usize,
-  depth: i32,
-  out: usize,
-  rowFloats: i32,
-  rows: i32,
-  columns: i32,
-  isFirst: bool,
-): void {
-  let a0 = f32x4.splat(0);
-  let a1 = a0;
-  let b0 = a0;
-  let b1 = a0;
-  let c0 = a0;
-  let c1 = a0;
-  let d0 = a0;
-  let d1 = a0;
-  for (const end = a + bytes(4 * depth); a < end; a += 16, b += 32) {
-    const low = v128.load(b);
-    const high = v128.load(b, 16);
-    let w = v128.load32_splat(a);
-    a0 = madd(w, low, a0);
-    a1 = madd(w, high, a1);
-    w = v128.load32_splat(a, 4);
-    b0 = madd(w, low, b0);
-    b1 = madd(w, high, b1);
-    w = v128.load32_splat(a, 8);
-    c0 = madd(w, low, c0);
-    c1 = madd(w, high, c1);
-    w = v128.load32_splat(a, 12);
-    d0 = madd(w, low, d0);
-    d1 = madd(w, high, d1);
-  }
-  const next = bytes(rowFloats);
-  addRow(out, a0, a1, columns, isFirst);
-  if (rows > 1) addRow(out + next, b0, b1, columns, isFirst);
-  if (rows > 2) addRow(out + 2 * next, c0, c1, columns, isFirst);
-  if (rows > 3) addRow(out + 3 * next, d0, d1, columns, isFirst);
-}
-
-function addRow(out: usize, low: v128, high: v128, columns: i32, isFirst: bool): void {
-  if (columns < 8) {
-    addPart(out, low, min(4, columns), isFirst);
-    if (columns > 4) addPart(out + 16, high, columns - 4, isFirst);
-    return;
-  }
-  v128.store(out, isFirst ? low : f32x4.add(v128.load(out), low));
-  v128.store(out, isFirst ? high : f32x4.add(v128.load(out, 16), high), 16);
-}
-
-function addPart(out: usize, values: v128, columns: usize, isFirst: bool): void {
-  storePart(out, columns, isFirst ? values : f32x4.add(loadPart(out, columns, 0), values));
 }
 
 /** out = the sum of the `splits` outs, in order and in double precision, `perChunk` elements a chunk. */

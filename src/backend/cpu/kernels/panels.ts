@@ -1,10 +1,24 @@
 import { bytes } from "./floats";
 
 /**
- * Packs `depth` steps of up to `width` lanes (4 or 8) one behind the other, as [step][lane]; missing lanes become zero. Lane l
- * of step d comes from `from` + l * laneStride + d * depthStride floats.
+ * How rows, or output channels, are taken: six at a time as far as possible, the last ones by four where that leaves fewer
+ * places empty (../panels.ts).
  */
-export function packPanel(
+
+/** The first row of a panel, of which the first `sixes` have six rows. */
+export function rowOfPanel(panel: i32, sixes: i32): i32 {
+  return panel <= sixes ? 6 * panel : 4 * panel + 2 * sixes;
+}
+
+export function rowsOfPanel(panel: i32, sixes: i32): i32 {
+  return panel < sixes ? 6 : 4;
+}
+
+/**
+ * Packs `depth` steps of `lanes` (at most `width`: 4, 6 or 8) one behind the other, as [step][lane]; missing lanes become zero.
+ * Lane l of step d comes from `from` + l * laneStride + d * depthStride floats.
+ */
+function packPanel(
   from: usize,
   laneStride: i32,
   depthStride: i32,
@@ -18,17 +32,42 @@ export function packPanel(
   else packTransposed(from, laneStride, depthStride, depth, width, to);
 }
 
+/** `packPanel` from step `first` on, where after every `run` steps the next lies `runStride` floats behind the run's first. */
+export function packRuns(
+  from: usize,
+  laneStride: i32,
+  depthStride: i32,
+  runStride: i32,
+  run: i32,
+  first: i32,
+  lanes: i32,
+  depth: i32,
+  width: i32,
+  to: usize,
+): void {
+  for (let d = first; d < first + depth; ) {
+    const before = d / run;
+    const inRun = d - before * run;
+    const count = min(run - inRun, first + depth - d);
+    const at = from + bytes(before * runStride + inRun * depthStride);
+    packPanel(at, laneStride, depthStride, lanes, count, width, to);
+    to += bytes(count * width);
+    d += count;
+  }
+}
+
 /** Steps are runs of lanes. */
 function packRows(from: usize, depthStride: i32, depth: i32, width: i32, to: usize): void {
   for (let d = 0; d < depth; d++) {
     v128.store(to, v128.load(from));
     if (width === 8) v128.store(to, v128.load(from, 16), 16);
+    if (width === 6) store<u64>(to, load<u64>(from, 16), 16);
     from += bytes(depthStride);
     to += bytes(width);
   }
 }
 
-/** Lanes are runs of steps where depthStride is 1: four by four at a time. */
+/** Lanes are runs of steps where depthStride is 1: four by four at a time, the last two of six by two. */
 function packTransposed(
   from: usize,
   laneStride: i32,
@@ -38,21 +77,17 @@ function packTransposed(
   to: usize,
 ): void {
   const whole = depthStride === 1 ? depth & ~3 : 0;
+  const next = bytes(laneStride);
   for (let d = 0; d < whole; d += 4) {
-    for (let lane = 0; lane < width; lane += 4) {
-      const source = from + bytes(lane * laneStride + d);
-      transpose4(source, bytes(laneStride), to + bytes(d * width + lane), bytes(width));
-    }
+    const source = from + bytes(d);
+    const target = to + bytes(d * width);
+    transpose4(source, next, target, bytes(width));
+    if (width === 8) transpose4(source + 4 * next, next, target + 16, bytes(width));
+    if (width === 6) transpose2(source + 4 * next, next, target + 16, bytes(width));
   }
-  packLanes(
-    from + bytes(whole * depthStride),
-    laneStride,
-    depthStride,
-    width,
-    depth - whole,
-    width,
-    to + bytes(whole * width),
-  );
+  from += bytes(whole * depthStride);
+  to += bytes(whole * width);
+  packLanes(from, laneStride, depthStride, width, depth - whole, width, to);
 }
 
 /** Transposes a block of 4 x 4 floats between rows that lie `stride` and `toStride` bytes apart. */
@@ -69,6 +104,18 @@ function transpose4(from: usize, stride: usize, to: usize, toStride: usize): voi
   v128.store(to + toStride, v128.shuffle<f32>(ab01, cd01, 2, 3, 6, 7));
   v128.store(to + 2 * toStride, v128.shuffle<f32>(ab23, cd23, 0, 1, 4, 5));
   v128.store(to + 3 * toStride, v128.shuffle<f32>(ab23, cd23, 2, 3, 6, 7));
+}
+
+/** The same for 2 rows of 4 floats. */
+function transpose2(from: usize, stride: usize, to: usize, toStride: usize): void {
+  const a = v128.load(from);
+  const b = v128.load(from + stride);
+  const first = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
+  const second = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+  v128.store64_lane(to, first, 0);
+  v128.store64_lane(to + toStride, first, 1);
+  v128.store64_lane(to + 2 * toStride, second, 0);
+  v128.store64_lane(to + 3 * toStride, second, 1);
 }
 
 function packLanes(
