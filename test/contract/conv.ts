@@ -38,6 +38,18 @@ export function convContract(claim: Claim): void {
         [0, 3],
       ),
     );
+    claim(`${name}: 1 x 1, across images and sums long enough to be split`, (backend) =>
+      expectLikeReference(
+        backend,
+        pointwiseLayouts.map((layout) => makeCase(layout)),
+      ),
+    );
+    claim(`${name}: every number of output channels to 14`, (backend) =>
+      expectLikeReference(
+        backend,
+        panelLayouts.map((layout) => makeCase(layout)),
+      ),
+    );
     claim(`${name}: odd channel counts across blocks and vectors`, (backend) =>
       expectLikeReference(
         backend,
@@ -206,6 +218,22 @@ const depthwiseLayouts: readonly Conv2dLayout[] = [
   { N: 5, C: 2, K: 4, H: 40, W: 30, ...square(3, { padding: 1 }) },
 ].map((sketch) => convLayout({ ...sketch, groups: sketch.C }));
 
+/** Planes shorter than a vector of columns, a little longer, and such that columns of one vector lie in several images. */
+const pointwiseLayouts: readonly Conv2dLayout[] = [
+  ...[1, 2, 3, 7, 9].map((W) => ({ N: 11, C: 5, K: 7, H: 1, W })),
+  { N: 3, C: 1700, K: 3, H: 3, W: 5 },
+  { N: 5, C: 3, K: 11, H: 23, W: 19 },
+  { N: 3, C: 9, K: 5, H: 29, W: 23, ...square(1, { stride: 2 }) },
+  { N: 2, C: 7, K: 80, H: 9, W: 8, ...square(1, { stride: 3 }), strideW: 1 },
+].map(convLayout);
+
+/** All ways to make up panels of six and of four output channels, with a 1 x 1 and a 3 x 3 kernel. */
+const panelLayouts: readonly Conv2dLayout[] = [1, 3].flatMap((kernel) =>
+  Array.from({ length: 14 }, (_, i) =>
+    convLayout({ C: 3, K: i + 1, H: 5, W: 5, ...square(kernel) }),
+  ),
+);
+
 const channelLayouts: readonly Conv2dLayout[] = [1, 3, 5, 8, 17].flatMap((C) =>
   [1, 4, 7, 9, 16].map((K) =>
     convLayout({ N: 2, C, K, H: 6, W: 5, ...square(((C + K) % 2) * 2 + 1, { padding: 1 }) }),
@@ -300,6 +328,8 @@ export function largeConvCases(): KernelCase[] {
     { N: 3, C: 24, K: 20, H: 19, W: 21, ...square(3, { padding: 1 }) },
     { N: 2, C: 3, K: 16, H: 53, W: 51, ...square(7, { stride: 2, padding: 3 }) },
     { N: 17, C: 64, K: 64, H: 7, W: 7, ...square(1) },
+    { N: 5, C: 96, K: 50, H: 29, W: 31, ...square(1, { stride: 2 }) },
+    { N: 2, C: 2000, K: 30, H: 3, W: 3, ...square(1) },
     { N: 33, C: 16, K: 8, H: 9, W: 9, ...square(3, { padding: 1 }) },
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { padding: 1 }) },
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { stride: 2, padding: 1 }) },

@@ -17,6 +17,12 @@ import {
   sizesOf,
   tapOffsets,
 } from "./conv-plan.ts";
+import {
+  pointwise,
+  pointwiseGradInput,
+  pointwiseGradWeight,
+  suitsPointwise,
+} from "./conv-pointwise.ts";
 import { convGradWeight } from "./conv-weight.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
@@ -48,6 +54,10 @@ export function convKernels(
         depthwise(machine, layout, { source: x, weight, bias, out: y });
         return;
       }
+      if (suitsPointwise(layout)) {
+        pointwise(machine, layout, { source: x, weight, bias, out: y });
+        return;
+      }
       const { C, K, groups, kernelH, kernelW } = layout;
       const [height, width] = sizesOf(layout);
       convolve(machine, layout, {
@@ -74,6 +84,10 @@ export function convKernels(
       }
       if (suitsDepthwiseGradient(layout)) {
         depthwiseGradInput(machine, layout, { source: dy, weight, bias: null, out: dx });
+        return;
+      }
+      if (suitsPointwise(layout)) {
+        pointwiseGradInput(machine, layout, { source: dy, weight, bias: null, out: dx });
         return;
       }
       const { C, K, groups, kernelH, kernelW } = layout;
@@ -110,6 +124,7 @@ export function convKernels(
 
 function gradWeightFor(layout: Conv2dLayout) {
   if (suitsWinogradWeight(layout)) return winogradGradWeight;
+  if (suitsPointwise(layout)) return pointwiseGradWeight;
   return suitsDepthwise(layout) ? depthwiseGradWeight : convGradWeight;
 }
 

@@ -9,10 +9,10 @@ const mostDepth = 512;
 /** Work is cut into this many units where there is enough of it, whatever the number of threads. */
 const enoughUnits = 32;
 /** Rows that repay packing the same columns of b once more, and rows of a that stay in a second-level cache. */
-const fewestRows = 36;
+const fewestRows = 72;
 const mostRows = 576;
 /** Products of K that repay adding up one more partial result. */
-const fewestDepth = 512;
+const fewestDepth = 768;
 /** Multiply-adds that one chunk takes, where units are small: several us of work. */
 const chunkWork = 131072;
 /** Room for a tile of the product, in bytes. */
@@ -22,9 +22,8 @@ const tileBytes = 192;
 export function matmulKernels(machine: Machine): Pick<Backend, "matmul"> {
   return {
     matmul(a, b, out, layout) {
-      multiply(machine, productOf(layout), {
-        ...{ a: addressOf(a), b: addressOf(b), out: addressOf(out) },
-      });
+      const addresses = { a: addressOf(a), b: addressOf(b), out: addressOf(out), bias: 0 };
+      multiply(machine, productOf(layout), addresses);
     },
   };
 }
@@ -48,6 +47,8 @@ interface Addresses {
   readonly a: number;
   readonly b: number;
   readonly out: number;
+  /** (M) what is added to each row; 0 for nothing. */
+  readonly bias: number;
 }
 
 function productOf(layout: MatmulLayout): Product {
@@ -62,7 +63,8 @@ function productOf(layout: MatmulLayout): Product {
   };
 }
 
-export function multiply(machine: Machine, product: Product, { a, b, out }: Addresses): void {
+/** out = a * b + bias. */
+export function multiply(machine: Machine, product: Product, { a, b, out, bias }: Addresses): void {
   const { batch, M, N, K } = product;
   const cut = cutOf(product);
   const panels = panelsOf(M);
@@ -76,19 +78,17 @@ export function multiply(machine: Machine, product: Product, { a, b, out }: Addr
     const offsets = parts + partFloats * 4;
     machine.memory.i32.set(stepOffsets, offsets / 4);
     const isSplit = cut.splits > 1;
-    // Splits are dense matrices, whatever the runs of `out`.
-    const target = isSplit ? { step: M * N, row: N } : product.out;
     // The words of `MatmulPlan` in kernels/matmul.ts.
     const words = [
       ...[batch, M, N, K],
       ...[product.a.step, product.a.row, product.a.depth, product.depthRun.a],
       ...[product.b.step, product.b.depth, product.depthRun.b],
       ...[product.b.column, product.columnRun.b],
-      ...[target.step, target.row, product.columnRun.out, batch * M * N],
+      ...[product.out.step, product.out.row, product.columnRun.out, batch * M * N],
       ...[product.depthRun.length, product.columnRun.length],
       ...[panels.sixes, panels.count, cut.panels, cut.panelBlocks, cut.columns, cut.columnBlocks],
       ...[cut.splits, cut.splitDepth, mostDepth, packings, packing.perChunk],
-      ...[cut.units, cut.unitsPerChunk, offsets],
+      ...[cut.units, cut.unitsPerChunk, offsets, bias],
     ];
     withJob(machine, words, (plan) => {
       machine.run("matmulPackRows", packing.chunks, [plan, a, packed]);
@@ -107,23 +107,24 @@ export function multiply(machine: Machine, product: Product, { a, b, out }: Addr
 /** Panels of b: 32 bytes from one step to the next. */
 const stepOffsets = Int32Array.from({ length: mostDepth }, (_, step) => 32 * step);
 
-/** How the work is cut, by sizes alone: by products and columns, then by rows, and along the sum where that leaves too few units. */
-function cutOf({ batch, M, N, K, columnRun }: Product) {
+/**
+ * How the work is cut, by sizes alone: by products, columns and as many rows as a cache takes; where that leaves too few units along
+ * the sum, and where that is too short by rows.
+ */
+function cutOf({ batch, M, N, K }: Product) {
   const columnBlocks = Math.ceil(N / mostColumns);
   const columns = Math.ceil(N / Math.max(columnBlocks, 1) / 8) * 8;
-  const rowsWanted = Math.ceil((M * columnBlocks * batch) / enoughUnits);
-  const rows = Math.min(Math.max(rowsWanted, fewestRows), mostRows);
-  const panels = Math.max(1, Math.round(rows / 6));
-  const panelBlocks = Math.ceil(panelsOf(M).count / panels);
-  const blocks = batch * panelBlocks * columnBlocks;
-  // Columns in runs are images, of which there are many.
-  const mostSplits = columnRun.length < N ? 1 : K / fewestDepth;
-  const splitsWanted = Math.min(enoughUnits / blocks, mostSplits);
+  const fewestBlocks = batch * columnBlocks * Math.ceil(M / mostRows);
+  const splitsWanted = Math.min(enoughUnits / fewestBlocks, K / fewestDepth);
   // Whole depth blocks, because a is packed by these.
   const depthBlocks = Math.max(1, Math.ceil(K / mostDepth));
   const splitBlocks = Math.ceil(depthBlocks / Math.max(1, Math.floor(splitsWanted)));
   const splits = Math.ceil(depthBlocks / splitBlocks);
-  const units = blocks * splits;
+  const rowsWanted = Math.ceil((M * batch * columnBlocks * splits) / enoughUnits);
+  const rows = Math.min(Math.max(rowsWanted, fewestRows), mostRows);
+  const panels = Math.ceil(rows / 6);
+  const panelBlocks = Math.ceil(panelsOf(M).count / panels);
+  const units = batch * columnBlocks * panelBlocks * splits;
   const unitWork = Math.min(6 * panels, M) * columns * Math.min(splitBlocks * mostDepth, K);
   const unitsPerChunk = Math.max(1, Math.floor(chunkWork / Math.max(1, unitWork)));
   return {

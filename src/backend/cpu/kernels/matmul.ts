@@ -2,6 +2,7 @@ import { tile4x8, tile6x8 } from "./conv-tiles";
 import { bytes } from "./floats";
 import { addTile } from "./matmul-tile";
 import { packRuns, rowOfPanel, rowsOfPanel } from "./panels";
+import { highHalf, joinHalves, loadPart, lowHalf, storePart } from "./simd";
 
 /**
  * A batch of products out[p] = a[p] * b[p], written by the host (../matmul.ts) as 32-bit words in the order of the fields. Strides are
@@ -52,9 +53,11 @@ class MatmulPlan {
   unitsPerChunk: i32;
   /** (depthPerBlock) bytes from a packed panel of b to its steps. */
   offsets: usize;
+  /** (M) what is added to each row, or 0. */
+  bias: usize;
 }
 
-/** Floats in front of the packed depth block that begins with step k. Every panel of it has a step more, of zeros. */
+/** Floats in front of the packed depth block that begins with step k. Every panel of it has a step more. */
 function packedBlock(product: MatmulPlan, k: i32): i32 {
   const rows = rowOfPanel(product.panels, product.sixes);
   return rows * (k + k / product.depthPerBlock);
@@ -67,8 +70,8 @@ function packedFloats(product: MatmulPlan): i32 {
 }
 
 /**
- * Packs each matrix of a into panels of rows, [depth block][panel][zeros, then k][row], as tile6x8 reads them; rows that complete the
- * last panel are zero.
+ * Packs each matrix of a into panels of rows, [depth block][panel][start, then k][row], as tile6x8 reads them; rows that complete
+ * the last panel are zero. Sums start from the bias in the first block and from zero in the others.
  */
 export function matmulPackRows(
   plan: usize,
@@ -99,6 +102,9 @@ function packRowPanel(product: MatmulPlan, a: usize, packed: usize, panel: i32):
     const depth = min(product.depthPerBlock, product.K - k);
     const to = packed + bytes(packedBlock(product, k) + row * (depth + 1));
     memory.fill(to, 0, bytes(width));
+    if (product.bias !== 0 && k === 0) {
+      memory.copy(to, product.bias + bytes(row), bytes(lanes));
+    }
     packRuns(
       from,
       product.aRow,
@@ -279,9 +285,15 @@ export function matmulSumSplits(
   _thread: i32,
 ): void {
   const end = min((chunk + 1) * perChunk, count);
-  for (let i = chunk * perChunk; i < end; i++) {
-    let sum: f64 = 0;
-    for (let split = 0; split < splits; split++) sum += load<f32>(parts + bytes(split * count + i));
-    store<f32>(out + bytes(i), <f32>sum);
+  for (let i = chunk * perChunk; i < end; i += 4) {
+    const lanes = min(4, end - i);
+    let low = f64x2.splat(0);
+    let high = low;
+    for (let split = 0; split < splits; split++) {
+      const values = loadPart(parts + bytes(split * count + i), lanes, 0);
+      low = f64x2.add(low, lowHalf(values));
+      high = f64x2.add(high, highHalf(values));
+    }
+    storePart(out + bytes(i), lanes, joinHalves(low, high));
   }
 }
