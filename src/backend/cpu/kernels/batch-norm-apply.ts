@@ -85,6 +85,18 @@ function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i3
   let added0 = f32x4.splat(0);
   let added1 = added0;
   let i: usize = 0;
+  if (residual0 === 0) {
+    for (const end = bytes & ~31; i < end; i += 32) {
+      const a0 = affine(v128.load(x0 + i), centre, scale, shift);
+      const b0 = affine(v128.load(x0 + i, 16), centre, scale, shift);
+      const a1 = affine(v128.load(x1 + i), centre, scale, shift);
+      const b1 = affine(v128.load(x1 + i, 16), centre, scale, shift);
+      v128.store(y0 + i, f32x4.pmax(a0, floor));
+      v128.store(y0 + i, f32x4.pmax(b0, floor), 16);
+      v128.store(y1 + i, f32x4.pmax(a1, floor));
+      v128.store(y1 + i, f32x4.pmax(b1, floor), 16);
+    }
+  }
   for (const end = bytes & ~15; i < end; i += 16) {
     const values0 = affine(v128.load(x0 + i), centre, scale, shift);
     const values1 = affine(v128.load(x1 + i), centre, scale, shift);
