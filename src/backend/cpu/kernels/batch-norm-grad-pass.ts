@@ -54,6 +54,29 @@ function gradOfRuns(job: Backward, c: i32, start: usize, stride: usize, length: 
   let x1 = x0;
   const bytes = (<usize>length) << 2;
   let i = start;
+  if (y === 0 && dResidual === 0 && dx !== 0 && throughStatistics) {
+    for (const end = start + (bytes & ~31); i < end; i += 32) {
+      const j = i + stride;
+      const a0 = v128.load(x + i);
+      const b0 = v128.load(x + i, 16);
+      const a1 = v128.load(x + j);
+      const b1 = v128.load(x + j, 16);
+      let g0 = v128.load(dy + i);
+      let h0 = v128.load(dy + i, 16);
+      let g1 = v128.load(dy + j);
+      let h1 = v128.load(dy + j, 16);
+      if (repeatsRelu) {
+        g0 = wherePositive(affine(a0, centre, scale, shift), g0);
+        h0 = wherePositive(affine(b0, centre, scale, shift), h0);
+        g1 = wherePositive(affine(a1, centre, scale, shift), g1);
+        h1 = wherePositive(affine(b1, centre, scale, shift), h1);
+      }
+      v128.store(dx + i, f32x4.mul(centred(g0, a0, centre, level, slope), scale));
+      v128.store(dx + i, f32x4.mul(centred(h0, b0, centre, level, slope), scale), 16);
+      v128.store(dx + j, f32x4.mul(centred(g1, a1, centre, level, slope), scale));
+      v128.store(dx + j, f32x4.mul(centred(h1, b1, centre, level, slope), scale), 16);
+    }
+  }
   for (const end = start + (bytes & ~15); i < end; i += 16) {
     const j = i + stride;
     let g0 = v128.load(dy + i);
