@@ -82,10 +82,8 @@ function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i3
   const y0 = job.y + start;
   const y1 = y0 + stride;
   const bytes = (<usize>length) << 2;
-  let added0 = f32x4.splat(0);
-  let added1 = added0;
   let i: usize = 0;
-  if (residual0 === 0) {
+  if (job.residual === 0) {
     for (const end = bytes & ~31; i < end; i += 32) {
       const a0 = affine(v128.load(x0 + i), centre, scale, shift);
       const b0 = affine(v128.load(x0 + i, 16), centre, scale, shift);
@@ -98,39 +96,50 @@ function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i3
     }
   }
   for (const end = bytes & ~15; i < end; i += 16) {
-    const values0 = affine(v128.load(x0 + i), centre, scale, shift);
-    const values1 = affine(v128.load(x1 + i), centre, scale, shift);
+    let values0 = affine(v128.load(x0 + i), centre, scale, shift);
+    let values1 = affine(v128.load(x1 + i), centre, scale, shift);
     if (residual0 !== 0) {
-      added0 = v128.load(residual0 + i);
-      added1 = v128.load(residual1 + i);
+      values0 = f32x4.add(values0, v128.load(residual0 + i));
+      values1 = f32x4.add(values1, v128.load(residual1 + i));
     }
-    v128.store(y0 + i, f32x4.pmax(f32x4.add(values0, added0), floor));
-    v128.store(y1 + i, f32x4.pmax(f32x4.add(values1, added1), floor));
+    v128.store(y0 + i, f32x4.pmax(values0, floor));
+    v128.store(y1 + i, f32x4.pmax(values1, floor));
   }
   const rest = (bytes - i) >> 2;
   if (rest === 0) return;
-  const values0 = affine(loadPart(x0 + i, rest, 0), centre, scale, shift);
-  const values1 = affine(loadPart(x1 + i, rest, 0), centre, scale, shift);
+  let values0 = affine(loadPart(x0 + i, rest, 0), centre, scale, shift);
+  let values1 = affine(loadPart(x1 + i, rest, 0), centre, scale, shift);
   if (residual0 !== 0) {
-    added0 = loadPart(residual0 + i, rest, 0);
-    added1 = loadPart(residual1 + i, rest, 0);
+    values0 = f32x4.add(values0, loadPart(residual0 + i, rest, 0));
+    values1 = f32x4.add(values1, loadPart(residual1 + i, rest, 0));
   }
-  storePart(y0 + i, rest, f32x4.pmax(f32x4.add(values0, added0), floor));
-  storePart(y1 + i, rest, f32x4.pmax(f32x4.add(values1, added1), floor));
+  storePart(y0 + i, rest, f32x4.pmax(values0, floor));
+  storePart(y1 + i, rest, f32x4.pmax(values1, floor));
 }
 
 /** S = 1: four channels side by side. */
 function applyToRow(job: Apply, n: i32, firstChannel: i32, endChannel: i32): void {
   const floor = f32x4.splat(job.floor);
-  let added = f32x4.splat(0);
-  for (let c = firstChannel; c < endChannel; c += 4) {
-    const count = min(4, endChannel - c);
-    const at = job.at(0, n, c, 0);
-    const centre = loadPart(job.coefficient(0, c), count, 0);
-    const scale = loadPart(job.coefficient(1, c), count, 0);
-    const shift = loadPart(job.coefficient(2, c), count, 0);
-    if (job.residual !== 0) added = loadPart(job.residual + at, count, 0);
-    const values = affine(loadPart(job.x + at, count, 0), centre, scale, shift);
-    storePart(job.y + at, count, f32x4.pmax(f32x4.add(values, added), floor));
+  const residual = job.residual;
+  const next = (<usize>job.C) << 2;
+  let coefficient = job.coefficient(0, firstChannel);
+  let x = job.at(job.x, n, firstChannel, 0);
+  let y = job.at(job.y, n, firstChannel, 0);
+  const offset = residual - job.y;
+  let c = firstChannel;
+  for (; c + 4 <= endChannel; c += 4, x += 16, y += 16, coefficient += 16) {
+    const scale = v128.load(coefficient + next);
+    const shift = v128.load(coefficient + 2 * next);
+    let values = affine(v128.load(x), v128.load(coefficient), scale, shift);
+    if (residual !== 0) values = f32x4.add(values, v128.load(y + offset));
+    v128.store(y, f32x4.pmax(values, floor));
   }
+  const count = endChannel - c;
+  if (count === 0) return;
+  const centre = loadPart(coefficient, count, 0);
+  const scale = loadPart(coefficient + next, count, 0);
+  const shift = loadPart(coefficient + 2 * next, count, 0);
+  let values = affine(loadPart(x, count, 0), centre, scale, shift);
+  if (residual !== 0) values = f32x4.add(values, loadPart(y + offset, count, 0));
+  storePart(y, count, f32x4.pmax(values, floor));
 }

@@ -112,7 +112,9 @@ function gradOfRuns(job: Backward, c: i32, start: usize, stride: usize, length: 
 
 /** S = 1: four channels side by side. */
 function gradOfRow(job: Backward, n: i32, firstChannel: i32, endChannel: i32): void {
-  for (let c = firstChannel; c < endChannel; c += 4) {
+  let c = firstChannel;
+  if (job.throughStatistics !== 0 && job.dResidual === 0) c = dxOfRow(job, n, c, endChannel);
+  for (; c < endChannel; c += 4) {
     const count = min(4, endChannel - c);
     const centre = loadPart(job.coefficient(0, c), count, 0);
     const scale = loadPart(job.coefficient(1, c), count, 0);
@@ -121,6 +123,32 @@ function gradOfRow(job: Backward, n: i32, firstChannel: i32, endChannel: i32): v
     const slope = loadPart(job.coefficient(4, c), count, 0);
     gradOfPart(job, job.at(0, n, c, 0), count, centre, scale, shift, level, slope);
   }
+}
+
+/** dx alone, of whole vectors; gives the channel behind the last one. */
+function dxOfRow(job: Backward, n: i32, c: i32, endChannel: i32): i32 {
+  const next = (<usize>job.C) << 2;
+  const isMasked = job.isMasked();
+  const given = job.reluOutput !== 0;
+  const x = job.x - job.dy;
+  const y = job.reluOutput - job.dy;
+  const dx = job.dx - job.dy;
+  let coefficient = job.coefficient(0, c);
+  let at = job.at(job.dy, n, c, 0);
+  for (; c + 4 <= endChannel; c += 4, at += 16, coefficient += 16) {
+    const centre = v128.load(coefficient);
+    const scale = v128.load(coefficient + next);
+    const values = v128.load(at + x);
+    let g = v128.load(at);
+    if (isMasked) {
+      const shift = v128.load(coefficient + 2 * next);
+      g = wherePositive(given ? v128.load(at + y) : affine(values, centre, scale, shift), g);
+    }
+    const level = v128.load(coefficient + 3 * next);
+    const slope = v128.load(coefficient + 4 * next);
+    v128.store(at + dx, f32x4.mul(centred(g, values, centre, level, slope), scale));
+  }
+  return c;
 }
 
 /** At most four elements. */

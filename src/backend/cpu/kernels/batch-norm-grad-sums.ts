@@ -229,31 +229,67 @@ function addMaskedRuns(
   v128.store(entry, products, 16);
 }
 
-/** S = 1: four channels side by side, whose next row lies C floats on. */
+/** S = 1: four channels side by side, whose next row lies C floats on; or what is left. */
 function sumColumns(job: Backward, part: i32, firstChannel: i32, endChannel: i32): void {
-  for (let c = firstChannel; c < endChannel; c += 4) {
-    const count = min(4, endChannel - c);
-    const mean = job.mean + ((<usize>c) << 3);
-    const means0 = loadDoubles(mean, count);
-    const means1 = loadDoubles(mean + 16, count - 2);
-    let sum0 = f64x2.splat(0);
-    let sum1 = sum0;
-    let products0 = sum0;
-    let products1 = sum0;
-    for (let n = job.firstImage(part); n < job.endImage(part); n++) {
-      const at = job.at(0, n, c, 0);
-      const x = loadPart(job.x + at, count, 0);
-      const g = passed(job, c, at, count, x);
-      const g0 = lowHalf(g);
-      const g1 = highHalf(g);
-      sum0 = f64x2.add(sum0, g0);
-      sum1 = f64x2.add(sum1, g1);
-      products0 = maddDouble(g0, f64x2.sub(lowHalf(x), means0), products0);
-      products1 = maddDouble(g1, f64x2.sub(highHalf(x), means1), products1);
+  let c = firstChannel;
+  for (; c + 4 <= endChannel; c += 4) addColumns(job, part, c);
+  if (c < endChannel) addFewColumns(job, part, c, endChannel - c);
+}
+
+function addColumns(job: Backward, part: i32, c: i32): void {
+  const means0 = v128.load(job.mean + ((<usize>c) << 3));
+  const means1 = v128.load(job.mean + ((<usize>c) << 3), 16);
+  const centre = v128.load(job.coefficient(0, c));
+  const scale = v128.load(job.coefficient(1, c));
+  const shift = v128.load(job.coefficient(2, c));
+  const isMasked = job.isMasked();
+  const given = job.reluOutput !== 0;
+  const x = job.x - job.dy;
+  const y = job.reluOutput - job.dy;
+  const rowBytes = job.imageBytes();
+  let sum0 = f64x2.splat(0);
+  let sum1 = sum0;
+  let products0 = sum0;
+  let products1 = sum0;
+  let at = job.at(job.dy, job.firstImage(part), c, 0);
+  for (const end = job.at(job.dy, job.endImage(part), c, 0); at < end; at += rowBytes) {
+    let g = v128.load(at);
+    if (isMasked) {
+      const above = given ? v128.load(at + y) : affine(v128.load(at + x), centre, scale, shift);
+      g = wherePositive(above, g);
     }
-    storeSums(job.entry(part, c), count, sum0, sum1);
-    storeSums(job.entry(part, c) + 16, count, products0, products1);
+    const g0 = lowHalf(g);
+    const g1 = highHalf(g);
+    sum0 = f64x2.add(sum0, g0);
+    sum1 = f64x2.add(sum1, g1);
+    products0 = maddDouble(g0, f64x2.sub(loadTwo(at + x), means0), products0);
+    products1 = maddDouble(g1, f64x2.sub(loadNextTwo(at + x), means1), products1);
   }
+  storeSums(job.entry(part, c), 4, sum0, sum1);
+  storeSums(job.entry(part, c) + 16, 4, products0, products1);
+}
+
+function addFewColumns(job: Backward, part: i32, c: i32, count: i32): void {
+  const mean = job.mean + ((<usize>c) << 3);
+  const means0 = loadDoubles(mean, count);
+  const means1 = loadDoubles(mean + 16, count - 2);
+  let sum0 = f64x2.splat(0);
+  let sum1 = sum0;
+  let products0 = sum0;
+  let products1 = sum0;
+  for (let n = job.firstImage(part); n < job.endImage(part); n++) {
+    const at = job.at(0, n, c, 0);
+    const x = loadPart(job.x + at, count, 0);
+    const g = passed(job, c, at, count, x);
+    const g0 = lowHalf(g);
+    const g1 = highHalf(g);
+    sum0 = f64x2.add(sum0, g0);
+    sum1 = f64x2.add(sum1, g1);
+    products0 = maddDouble(g0, f64x2.sub(lowHalf(x), means0), products0);
+    products1 = maddDouble(g1, f64x2.sub(highHalf(x), means1), products1);
+  }
+  storeSums(job.entry(part, c), count, sum0, sum1);
+  storeSums(job.entry(part, c) + 16, count, products0, products1);
 }
 
 /** g of channels from c on, at most four, that lie side by side. */

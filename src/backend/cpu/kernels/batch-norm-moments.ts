@@ -150,32 +150,75 @@ function moveShift(entry: usize, count: f64): void {
   store<f64>(entry, moved, 32);
 }
 
-/** S = 1: four channels side by side, whose next row lies C floats on. */
+/** S = 1: eight channels side by side, whose next row lies C floats on; or what is left, at most four. */
 function sumColumns(job: ChannelWork, part: i32, firstChannel: i32, endChannel: i32): void {
-  for (let c = firstChannel; c < endChannel; c += 4) {
-    const channels = min(4, endChannel - c);
-    const end = job.at(job.x, job.endImage(part), c, 0);
-    let row = job.at(job.x, job.firstImage(part), c, 0);
-    const first = loadPart(row, channels, 0);
-    const shift = v128.and(first, f32x4.eq(f32x4.sub(first, first), f32x4.splat(0)));
-    const shift0 = lowHalf(shift);
-    const shift1 = highHalf(shift);
-    let sum0 = f64x2.splat(0);
-    let sum1 = sum0;
-    let squares0 = sum0;
-    let squares1 = sum0;
-    for (; row < end; row += (<usize>job.C) << 2) {
-      const values = loadPart(row, channels, 0);
-      const d0 = f64x2.sub(lowHalf(values), shift0);
-      const d1 = f64x2.sub(highHalf(values), shift1);
-      sum0 = f64x2.add(sum0, d0);
-      sum1 = f64x2.add(sum1, d1);
-      squares0 = maddDouble(d0, d0, squares0);
-      squares1 = maddDouble(d1, d1, squares1);
-    }
-    storeSums(job.entry(part, c), channels, sum0, sum1);
-    storeSums(job.entry(part, c) + 16, channels, squares0, squares1);
+  const rows = job.endImage(part) - job.firstImage(part);
+  let c = firstChannel;
+  for (; c + 8 <= endChannel; c += 8) addColumns(job, part, c, rows);
+  for (; c < endChannel; c += 4) addFewColumns(job, part, c, rows, min(4, endChannel - c));
+}
+
+function addColumns(job: ChannelWork, part: i32, c: i32, rows: i32): void {
+  const entry = job.entry(part, c);
+  let x = job.at(job.x, job.firstImage(part), c, 0);
+  const shift0 = loadPair(entry + 32);
+  const shift1 = loadPair(entry + 32 + 2 * entryBytes);
+  const shift2 = loadPair(entry + 32 + 4 * entryBytes);
+  const shift3 = loadPair(entry + 32 + 6 * entryBytes);
+  let sum0 = f64x2.splat(0);
+  let sum1 = sum0;
+  let sum2 = sum0;
+  let sum3 = sum0;
+  let squares0 = sum0;
+  let squares1 = sum0;
+  let squares2 = sum0;
+  let squares3 = sum0;
+  for (; rows > 0; rows--, x += job.imageBytes()) {
+    const d0 = f64x2.sub(loadTwo(x), shift0);
+    const d1 = f64x2.sub(loadNextTwo(x), shift1);
+    const d2 = f64x2.sub(loadTwo(x + 16), shift2);
+    const d3 = f64x2.sub(loadNextTwo(x + 16), shift3);
+    sum0 = f64x2.add(sum0, d0);
+    sum1 = f64x2.add(sum1, d1);
+    sum2 = f64x2.add(sum2, d2);
+    sum3 = f64x2.add(sum3, d3);
+    squares0 = maddDouble(d0, d0, squares0);
+    squares1 = maddDouble(d1, d1, squares1);
+    squares2 = maddDouble(d2, d2, squares2);
+    squares3 = maddDouble(d3, d3, squares3);
   }
+  storeSums(entry, 4, sum0, sum1);
+  storeSums(entry + 4 * entryBytes, 4, sum2, sum3);
+  storeSums(entry + 16, 4, squares0, squares1);
+  storeSums(entry + 16 + 4 * entryBytes, 4, squares2, squares3);
+}
+
+/** The float64 of two adjacent entries. */
+function loadPair(at: usize): v128 {
+  return v128.load64_lane(at, v128.load64_zero(at), 1, 48);
+}
+
+function addFewColumns(job: ChannelWork, part: i32, c: i32, rows: i32, channels: i32): void {
+  let x = job.at(job.x, job.firstImage(part), c, 0);
+  const first = loadPart(x, channels, 0);
+  const shift = v128.and(first, f32x4.eq(f32x4.sub(first, first), f32x4.splat(0)));
+  const shift0 = lowHalf(shift);
+  const shift1 = highHalf(shift);
+  let sum0 = f64x2.splat(0);
+  let sum1 = sum0;
+  let squares0 = sum0;
+  let squares1 = sum0;
+  for (; rows > 0; rows--, x += job.imageBytes()) {
+    const values = loadPart(x, channels, 0);
+    const d0 = f64x2.sub(lowHalf(values), shift0);
+    const d1 = f64x2.sub(highHalf(values), shift1);
+    sum0 = f64x2.add(sum0, d0);
+    sum1 = f64x2.add(sum1, d1);
+    squares0 = maddDouble(d0, d0, squares0);
+    squares1 = maddDouble(d1, d1, squares1);
+  }
+  storeSums(job.entry(part, c), channels, sum0, sum1);
+  storeSums(job.entry(part, c) + 16, channels, squares0, squares1);
 }
 
 /** Replaces an entry's sums of `count` values with [mean, sum of squared deviations]. */
