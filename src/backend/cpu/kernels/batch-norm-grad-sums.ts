@@ -10,7 +10,7 @@ import {
   storeSums,
   sumHalves,
 } from "./batch-norm-work";
-import { highHalf, loadPart, lowHalf } from "./simd";
+import { highHalf, lowHalf } from "./simd";
 
 /**
  * For each channel of a unit the sums of g and of g * (x - mean), in one pass; g is dy, with ReLU dy only where y is above 0.
@@ -229,11 +229,15 @@ function addMaskedRuns(
   v128.store(entry, products, 16);
 }
 
-/** S = 1: four channels side by side, whose next row lies C floats on; or what is left. */
+/** S = 1: four channels side by side, whose next row lies C floats on, and what is left. */
 function sumColumns(job: Backward, part: i32, firstChannel: i32, endChannel: i32): void {
   let c = firstChannel;
   for (; c + 4 <= endChannel; c += 4) addColumns(job, part, c);
-  if (c < endChannel) addFewColumns(job, part, c, endChannel - c);
+  for (; c < endChannel; c++) {
+    for (let n = job.firstImage(part); n < job.endImage(part); n++) {
+      addOne(job, c, job.at(0, n, c, 0), job.entry(part, c));
+    }
+  }
 }
 
 function addColumns(job: Backward, part: i32, c: i32): void {
@@ -267,43 +271,4 @@ function addColumns(job: Backward, part: i32, c: i32): void {
   }
   storeSums(job.entry(part, c), 4, sum0, sum1);
   storeSums(job.entry(part, c) + 16, 4, products0, products1);
-}
-
-function addFewColumns(job: Backward, part: i32, c: i32, count: i32): void {
-  const mean = job.mean + ((<usize>c) << 3);
-  const means0 = loadDoubles(mean, count);
-  const means1 = loadDoubles(mean + 16, count - 2);
-  let sum0 = f64x2.splat(0);
-  let sum1 = sum0;
-  let products0 = sum0;
-  let products1 = sum0;
-  for (let n = job.firstImage(part); n < job.endImage(part); n++) {
-    const at = job.at(0, n, c, 0);
-    const x = loadPart(job.x + at, count, 0);
-    const g = passed(job, c, at, count, x);
-    const g0 = lowHalf(g);
-    const g1 = highHalf(g);
-    sum0 = f64x2.add(sum0, g0);
-    sum1 = f64x2.add(sum1, g1);
-    products0 = maddDouble(g0, f64x2.sub(lowHalf(x), means0), products0);
-    products1 = maddDouble(g1, f64x2.sub(highHalf(x), means1), products1);
-  }
-  storeSums(job.entry(part, c), count, sum0, sum1);
-  storeSums(job.entry(part, c) + 16, count, products0, products1);
-}
-
-/** g of channels from c on, at most four, that lie side by side. */
-function passed(job: Backward, c: i32, at: usize, count: i32, x: v128): v128 {
-  const dy = loadPart(job.dy + at, count, 0);
-  if (job.reluOutput !== 0) return wherePositive(loadPart(job.reluOutput + at, count, 0), dy);
-  if (job.repeatsRelu === 0) return dy;
-  const centre = loadPart(job.coefficient(0, c), count, 0);
-  const scale = loadPart(job.coefficient(1, c), count, 0);
-  return wherePositive(affine(x, centre, scale, loadPart(job.coefficient(2, c), count, 0)), dy);
-}
-
-/** Two float64, the only one there is, or nothing. */
-function loadDoubles(at: usize, count: i32): v128 {
-  if (count >= 2) return v128.load(at);
-  return count === 1 ? v128.load64_zero(at) : f64x2.splat(0);
 }
