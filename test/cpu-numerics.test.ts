@@ -16,11 +16,12 @@ const builds = cpuBuilds.map(({ build, relaxed }) => ({
   others: [2, 4].map((threads) => createCpuBackend({ threads, relaxed })),
 }));
 
-/** Whole planes and segments of one, planes with a remainder, rows (S = 1) with a remainder of channels. */
+/** Parts of channels and whole ones, whole planes and segments of one, planes with a remainder, rows (S = 1) with a remainder of channels. */
 const layouts: readonly ChannelLayout[] = [
   { N: 6, C: 3, S: 3001 },
   { N: 40, C: 7, S: 49 },
   { N: 1, C: 2, S: 70_001 },
+  { N: 7, C: 16, S: 503 },
   { N: 5000, C: 7, S: 1 },
 ];
 
@@ -124,6 +125,56 @@ describe.each(builds)("gradients, $build build", ({ backend, others }) => {
   });
 });
 
+describe.each(builds)("ReLU's gradient, $build build", ({ backend }) => {
+  test("repeated from x counts the elements that y > 0 counts, to the last bit around 0", async () => {
+    for (const layout of layouts) {
+      const kernelCase = borderCase(layout);
+      const { y, dx, repeated } = await execute(backend, kernelCase, 1);
+      const open = y.filter((value) => value > 0).length;
+      expect(open).toBeGreaterThan(y.length / 10);
+      expect(open).toBeLessThan((9 * y.length) / 10);
+      expectSameBytes(repeated, dx, kernelCase.label);
+    }
+  });
+});
+
+/** Elements within a few roundings of where y changes its sign, and both ways to their gradient. */
+function borderCase(layout: ChannelLayout): KernelCase {
+  const { C, S } = layout;
+  const mean = Float64Array.from({ length: C }, (_, c) => (1 + c / 100) / 3);
+  const x = data(layout, (normal, i) => {
+    const border = mean[Math.floor(i / S) % C] - 0.7 / 1.3;
+    return i % 17 === 3 ? Number.NaN : Math.fround(border) + Math.round(2 * normal) * 2 ** -25;
+  });
+  const options = { ...layout, eps: 0, relu: true, residual: null };
+  return {
+    label: JSON.stringify(layout),
+    given: {
+      ...{ x: input(x), mean: input(mean, "statistics") },
+      variance: input(new Float64Array(C).fill(1), "statistics"),
+      ...{
+        weight: input(new Float32Array(C).fill(1.3)),
+        bias: input(new Float32Array(C).fill(0.7)),
+      },
+      ...{ dy: input(new Float32Array(x.length).fill(1)), y: output(x.length) },
+      ...{ dx: output(x.length), repeated: output(x.length) },
+    },
+    run: (on, o) => {
+      on.batchNormApply(o.x, o.mean, o.variance, o.weight, o.bias, o.y, options);
+      for (const [given, dx] of [
+        [o.y, o.dx],
+        [null, o.repeated],
+      ] as const) {
+        const outputs = { dx, dWeight: null, dBias: null, dResidual: null };
+        on.batchNormGrad(
+          ...([o.dy, o.x, o.mean, o.variance, o.weight, o.bias, given, outputs] as const),
+          { ...layout, eps: 0, relu: true, batchStatistics: false },
+        );
+      }
+    },
+  };
+}
+
 type Recipe = (normal: number, i: number) => number;
 
 /** From a standard normal deviate for each element; i counts the elements of the tensor. */
@@ -162,7 +213,7 @@ function normaliseCase(layout: ChannelLayout, x: Float32Array): KernelCase {
 /** Statistics, then all gradients of batch mode without weight. */
 function gradientCase(layout: ChannelLayout, x: Float32Array, dy: Float32Array): KernelCase {
   const { given, run, ...rest } = statsCase(layout, x);
-  const options = { ...layout, eps, batchStatistics: true };
+  const options = { ...layout, eps, relu: false, batchStatistics: true };
   return {
     ...rest,
     given: {
@@ -175,7 +226,7 @@ function gradientCase(layout: ChannelLayout, x: Float32Array, dy: Float32Array):
     run: (on, o) => {
       run(on, o);
       const outputs = { dx: o.dx, dWeight: o.dWeight, dBias: o.dBias, dResidual: null };
-      on.batchNormGrad(o.dy, o.x, o.mean, o.variance, null, null, outputs, options);
+      on.batchNormGrad(o.dy, o.x, o.mean, o.variance, null, null, null, outputs, options);
     },
   };
 }

@@ -184,8 +184,14 @@ export interface BatchNormEpilogue {
   readonly relu: boolean;
 }
 
+export interface BatchNormApplyOptions extends ChannelLayout, BatchNormEpilogue {
+  readonly eps: number;
+}
+
 export interface BatchNormGradOptions extends ChannelLayout {
   readonly eps: number;
+  /** Whether ReLU was fused into the forward. */
+  readonly relu: boolean;
   /** True when mean and variance were taken from x itself, so that gradients flow through them too. */
   readonly batchStatistics: boolean;
 }
@@ -353,15 +359,30 @@ export interface Backend {
     weight: Operand | null,
     bias: Operand | null,
     y: Operand,
-    options: ChannelLayout & BatchNormEpilogue & { readonly eps: number },
+    options: BatchNormApplyOptions,
   ): void;
-  /** `reluOutput` is the forward's y when ReLU was fused: dy counts only where it is > 0. */
+  /** `batchNormStats`, then `batchNormApply` with what it found: together a device may read x once. */
+  batchNormTrain(
+    x: Operand,
+    mean: Operand,
+    variance: Operand,
+    weight: Operand | null,
+    bias: Operand | null,
+    y: Operand,
+    update: RunningUpdate | null,
+    options: BatchNormApplyOptions,
+  ): void;
+  /**
+   * Gradients of `batchNormApply`. When ReLU was fused, dy counts only where y is above 0: that of `reluOutput`, or where it is null the
+   * forward's y computed again from x, weight and bias, to the bit. With a residual `reluOutput` must be given.
+   */
   batchNormGrad(
     dy: Operand,
     x: Operand,
     mean: Operand,
     variance: Operand,
     weight: Operand | null,
+    bias: Operand | null,
     reluOutput: Operand | null,
     outputs: BatchNormGradOutputs,
     options: BatchNormGradOptions,

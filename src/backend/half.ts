@@ -64,8 +64,13 @@ const rolesByKernel: { readonly [Name in Kernel]: RolesOf<Parameters<Backend[Nam
     { runningMean: "inout", runningVar: "inout", skipped: "inout" },
   ],
   batchNormApply: ["in", "in", "in", "in", "in", "out", { residual: "in" }],
+  batchNormTrain: [
+    ...(["in", "out", "out", "in", "in", "out"] as const),
+    { runningMean: "inout", runningVar: "inout", skipped: "inout" },
+    { residual: "in" },
+  ],
   batchNormGrad: [
-    ...(["in", "in", "in", "in", "in", "in"] as const),
+    ...(["in", "in", "in", "in", "in", "in", "in"] as const),
     { dx: "out", dWeight: "out", dBias: "out", dResidual: "out" },
     null,
   ],

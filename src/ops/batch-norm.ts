@@ -97,26 +97,28 @@ export function normalizeChannels(
   const inputs = [x, weight, bias, residual];
   const layout = channelLayout(x.shape);
   const backend = backendFor(x);
+  const update = training ? runningUpdate(runningMean, runningVar, options) : null;
   const { mean, variance } = training
-    ? batchStatistics(x, layout, runningUpdate(runningMean, runningVar, options))
+    ? emptyStatistics(x, layout)
     : capturedStatistics(runningMean, runningVar);
   const y = allocate(backend, x.shape, x.dtype);
-  backend.batchNormApply(
-    operandOf(x),
-    operandOf(mean),
-    operandOf(variance),
-    weight && operandOf(weight),
-    bias && operandOf(bias),
-    operandOf(y),
-    { ...layout, eps, relu, residual: residual && operandOf(residual) },
-  );
+  const operands = [
+    ...([operandOf(x), operandOf(mean), operandOf(variance)] as const),
+    ...([weight && operandOf(weight), bias && operandOf(bias), operandOf(y)] as const),
+  ] as const;
+  const applied = { ...layout, eps, relu, residual: residual && operandOf(residual) };
+  if (training) backend.batchNormTrain(...operands, update, applied);
+  else backend.batchNormApply(...operands, applied);
+  // Where ReLU let through is found again from x, unless a residual was added, or y rounded further than the kernel knows.
+  const repeatsRelu = relu && residual === null && x.dtype !== "float16";
   record(op, inputs, y, () => {
     const saved = {
       x: save(x, "input"),
       mean: saveValues(mean, "mean"),
       variance: saveValues(variance, "variance"),
       ...(weight && { weight: save(weight, "weight") }),
-      ...(relu && { reluOutput: save(y, "output") }),
+      ...(repeatsRelu && bias && { bias: save(bias, "bias") }),
+      ...(relu && !repeatsRelu && { reluOutput: save(y, "output") }),
     };
     return {
       saved: Object.values(saved),
@@ -132,6 +134,7 @@ export function normalizeChannels(
           saved.mean.operand(),
           saved.variance.operand(),
           saved.weight?.operand() ?? null,
+          saved.bias?.operand() ?? null,
           saved.reluOutput?.operand() ?? null,
           {
             dx: dx && operandOf(dx),
@@ -139,7 +142,7 @@ export function normalizeChannels(
             dBias: dBias && operandOf(dBias),
             dResidual: dResidual && operandOf(dResidual),
           },
-          { ...layout, eps, batchStatistics: training },
+          { ...layout, eps, relu, batchStatistics: training },
         );
         // Without ReLU the residual's gradient is dy itself.
         return [dx, dWeight, dBias, wantsResidual ? (dResidual ?? dy) : null];
@@ -151,13 +154,11 @@ export function normalizeChannels(
   return y;
 }
 
-/** Mean and biased variance of x itself; moves the running statistics when there is an update. */
-function batchStatistics(x: Tensor, layout: ChannelLayout, update: RunningUpdate | null) {
+/** For mean and biased variance of x itself. */
+function emptyStatistics(x: Tensor, { C }: ChannelLayout) {
   const backend = backendFor(x);
-  const mean = allocate(backend, [layout.C], backend.statisticsDType);
-  const variance = allocate(backend, [layout.C], backend.statisticsDType);
-  backend.batchNormStats(operandOf(x), operandOf(mean), operandOf(variance), layout, update);
-  return { mean, variance };
+  const vector = () => allocate(backend, [C], backend.statisticsDType);
+  return { mean: vector(), variance: vector() };
 }
 
 /** Copies of the running statistics, so that this graph does not see later writes to them. */

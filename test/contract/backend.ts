@@ -5,7 +5,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Backend } from "../../src/backend/backend.ts";
 import { batchNormContract } from "./batch-norm.ts";
-import { batchNormApplyContract } from "./batch-norm-apply.ts";
+import { batchNormApplyContract, batchNormTrainContract } from "./batch-norm-apply.ts";
 import { batchNormGradContract } from "./batch-norm-grad.ts";
 import { convContract } from "./conv.ts";
 import { elementwiseContract } from "./elementwise.ts";
@@ -42,6 +42,7 @@ const sections: readonly ((claim: Claim) => void)[] = [
   poolContract,
   batchNormContract,
   batchNormApplyContract,
+  batchNormTrainContract,
   batchNormGradContract,
   optimizerContract,
 ];

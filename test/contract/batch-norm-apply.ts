@@ -9,6 +9,7 @@ import {
   label,
   largeChannelLayouts,
   statisticsFor,
+  updateCase,
 } from "./batch-norm.ts";
 import { combine } from "./movement.ts";
 
@@ -39,6 +40,28 @@ export function batchNormApplyContract(claim: Claim): void {
       combine([false, true], badBatches, (relu, { layout, x }) =>
         applyCase(layout, { hasWeight: true, hasBias: true, hasResidual: false, relu, x }),
       ),
+    ),
+  );
+}
+
+/** batchNormTrain with each epilogue. */
+export function batchNormTrainContract(claim: Claim): void {
+  for (const [relu, hasResidual] of combine([false, true], [false, true], (a, b) => [a, b])) {
+    const epilogue = `${hasResidual ? ", residual" : ""}${relu ? ", relu" : ""}`;
+    claim(`batchNormTrain${epilogue}: all layouts`, (backend) =>
+      expectLikeReference(
+        backend,
+        channelLayouts
+          .filter(({ N, S }) => N * S > 1)
+          .map((layout) => trainCase(layout, { relu, hasResidual })),
+      ),
+    );
+  }
+
+  claim("batchNormTrain: NaN and infinities stay in their channels", (b) =>
+    expectLikeReference(
+      b,
+      badBatches.map(({ layout, x }) => trainCase(layout, { relu: true, hasResidual: false, x })),
     ),
   );
 }
@@ -101,9 +124,36 @@ export function applyCase(layout: ChannelLayout, sketch: ApplySketch): KernelCas
   };
 }
 
+interface TrainSketch {
+  readonly relu: boolean;
+  readonly hasResidual: boolean;
+  readonly x?: Float32Array;
+}
+
+/** batchNormTrain: statistics of x itself, y, and the update of the running statistics. */
+export function trainCase(layout: ChannelLayout, sketch: TrainSketch): KernelCase {
+  const { relu, hasResidual, x } = sketch;
+  const update = updateCase(layout, { momentum: 0.1, skipped: null, ...(x && { x }) });
+  const common = applyCase(layout, { ...{ hasWeight: true, hasBias: true }, ...sketch });
+  return {
+    label: `${label("batchNormTrain", layout)} ${JSON.stringify({ relu, hasResidual })}`,
+    given: { ...common.given, ...update.given },
+    run: (backend, o) =>
+      backend.batchNormTrain(
+        ...([o.x, o.mean, o.variance, o.weight, o.bias, o.y] as const),
+        {
+          ...{ runningMean: o.runningMean, runningVar: o.runningVar, skipped: null },
+          ...{ momentum: 0.1, batches: 5 },
+        },
+        { ...layout, eps, relu, residual: hasResidual ? o.residual : null },
+      ),
+  };
+}
+
 /** Activations large enough to be spread over threads. */
 export function largeApplyCases(): KernelCase[] {
-  return combine([false, true], largeChannelLayouts, (fused, layout) =>
+  return combine([false, true], largeChannelLayouts, (fused, layout) => [
     applyCase(layout, { hasWeight: true, hasBias: true, relu: fused, hasResidual: fused }),
-  );
+    trainCase(layout, { relu: fused, hasResidual: fused }),
+  ]).flat();
 }

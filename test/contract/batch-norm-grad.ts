@@ -16,24 +16,24 @@ import { combine } from "./movement.ts";
 export function batchNormGradContract(claim: Claim): void {
   for (const batchStatistics of [true, false]) {
     const mode = batchStatistics ? "batch statistics" : "running statistics";
-    for (const hasRelu of [false, true]) {
-      claim(`batchNormGrad: ${mode}${hasRelu ? ", relu" : ""}, all layouts`, (backend) =>
+    for (const relu of ["none", "given", "repeated"] as const) {
+      claim(`batchNormGrad: ${mode}, relu ${relu}, all layouts`, (backend) =>
         expectLikeReference(
           backend,
           combine([true, false], channelLayouts, (hasWeight, layout) =>
-            gradCase(layout, { batchStatistics, hasRelu, hasWeight, wanted: outputNames }),
+            gradCase(layout, { batchStatistics, relu, hasWeight, wanted: outputNames }),
           ),
         ),
       );
 
-      claim(`batchNormGrad: ${mode}${hasRelu ? ", relu" : ""}, each subset of outputs`, (backend) =>
+      claim(`batchNormGrad: ${mode}, relu ${relu}, each subset of outputs`, (backend) =>
         expectLikeReference(
           backend,
           combine(subsets, [true, false], (wanted, hasWeight) =>
             [
               { N: 3, C: 5, S: 7 },
               { N: 6, C: 9, S: 1 },
-            ].map((layout) => gradCase(layout, { batchStatistics, hasRelu, hasWeight, wanted })),
+            ].map((layout) => gradCase(layout, { batchStatistics, relu, hasWeight, wanted })),
           ).flat(),
         ),
       );
@@ -44,7 +44,7 @@ export function batchNormGradContract(claim: Claim): void {
     expectLikeReference(
       backend,
       channelLayouts.map((layout) => {
-        const sketch = { batchStatistics: true, hasRelu: false, hasWeight: true };
+        const sketch = { batchStatistics: true, relu: "none", hasWeight: true } as const;
         return farFromZero(gradCase(layout, { ...sketch, wanted: outputNames }), layout);
       }),
     ),
@@ -52,8 +52,10 @@ export function batchNormGradContract(claim: Claim): void {
 
   claim("batchNormGrad: dy counts only where relu's output is above 0", (backend) => {
     const layout = { N: 2, C: 2, S: 4 };
-    const sketch = { batchStatistics: true, hasRelu: true, hasWeight: true, wanted: outputNames };
-    const common = gradCase(layout, sketch);
+    const common = gradCase(layout, {
+      ...{ batchStatistics: true, hasWeight: true, wanted: outputNames },
+      relu: "given",
+    });
     const y = [0, -0, 1, Number.NaN, 1e-40, Infinity, -1, 2, 0, 1, 0, 1, 0, 1, 0, 1];
     const dy = [Number.NaN, Infinity, 1, Number.NaN, 2, 3, -Infinity, 4, 1, 2, 3, 4, 5, 6, 7, 8];
     return expectLikeReference(backend, [
@@ -72,13 +74,14 @@ const subsets: readonly (readonly OutputName[])[] = Array.from({ length: 15 }, (
 
 interface GradSketch {
   readonly batchStatistics: boolean;
-  readonly hasRelu: boolean;
+  /** Not fused; y given; or to be computed again. */
+  readonly relu: "none" | "given" | "repeated";
   readonly hasWeight: boolean;
   readonly wanted: readonly OutputName[];
 }
 
 export function gradCase(layout: ChannelLayout, sketch: GradSketch): KernelCase {
-  const { batchStatistics, hasRelu, hasWeight, wanted } = sketch;
+  const { batchStatistics, relu, hasWeight, wanted } = sketch;
   const { N, C, S } = layout;
   const length = N * C * S;
   const sizes = { dx: length, dWeight: C, dBias: C, dResidual: length };
@@ -89,6 +92,7 @@ export function gradCase(layout: ChannelLayout, sketch: GradSketch): KernelCase 
       x: input(channelValues(layout, 2)),
       ...statisticsFor(layout),
       weight: input(distinct(C, { seed: 3 })),
+      bias: input(distinct(C, { seed: 5 })),
       // As a relu leaves it: about half of it 0.
       reluOutput: input(distinct(length, { seed: 4 }).map((y) => Math.max(y, 0))),
       // Outputs not asked for are given as inputs: nothing may write them.
@@ -106,9 +110,10 @@ export function gradCase(layout: ChannelLayout, sketch: GradSketch): KernelCase 
         o.mean,
         o.variance,
         hasWeight ? o.weight : null,
-        hasRelu ? o.reluOutput : null,
+        hasWeight ? o.bias : null,
+        relu === "given" ? o.reluOutput : null,
         outputsOf(o, wanted),
-        { ...layout, eps: 1e-5, batchStatistics },
+        { ...layout, eps: 1e-5, relu: relu !== "none", batchStatistics },
       ),
   };
 }
@@ -125,8 +130,13 @@ function outputsOf(operands: Operands, wanted: readonly OutputName[]): BatchNorm
 
 /** Activations large enough to be spread over threads. */
 export function largeGradCases(): KernelCase[] {
-  return combine([true, false], largeChannelLayouts, (batchStatistics, layout) => {
-    const sketch = { batchStatistics, hasRelu: batchStatistics, hasWeight: true };
-    return gradCase(layout, { ...sketch, wanted: outputNames });
-  });
+  const variants = [
+    { batchStatistics: true, relu: "given" },
+    { batchStatistics: true, relu: "repeated" },
+    { batchStatistics: true, relu: "none" },
+    { batchStatistics: false, relu: "repeated" },
+  ] as const;
+  return combine(variants, largeChannelLayouts, (variant, layout) =>
+    gradCase(layout, { ...variant, hasWeight: true, wanted: outputNames }),
+  );
 }

@@ -15,7 +15,7 @@ import { broadcast } from "../support/layouts.ts";
 import { distinct, integers } from "../support/random.ts";
 import type { Claim } from "./backend.ts";
 import { channelValues, updateCase } from "./batch-norm.ts";
-import { applyCase } from "./batch-norm-apply.ts";
+import { applyCase, trainCase } from "./batch-norm-apply.ts";
 import { gradCase } from "./batch-norm-grad.ts";
 import { convCase, convGradInputCase, convGradWeightCase, convLayout, square } from "./conv.ts";
 import * as elementwise from "./elementwise.ts";
@@ -112,13 +112,17 @@ const batchNormCases = {
     applyCase(channels, { hasWeight: true, hasBias: true, hasResidual: true, relu: true }),
     applyCase(channels, { hasWeight: false, hasBias: false, hasResidual: false, relu: false }),
   ],
+  batchNormTrain: () => [
+    trainCase(channels, { relu: true, hasResidual: true }),
+    trainCase(channels, { relu: false, hasResidual: false }),
+  ],
   batchNormGrad: () => [
     gradCase(channels, {
-      ...{ batchStatistics: true, hasRelu: true, hasWeight: true },
+      ...{ batchStatistics: true, relu: "given", hasWeight: true },
       wanted: ["dx", "dWeight", "dBias", "dResidual"],
     }),
     gradCase(channels, {
-      ...{ batchStatistics: false, hasRelu: false, hasWeight: false },
+      ...{ batchStatistics: false, relu: "none", hasWeight: false },
       wanted: ["dx"],
     }),
   ],

@@ -243,7 +243,7 @@ describe("batch norm", () => {
   ])("batch statistics %s, relu %s", (batchStatistics, relu) => {
     test.each(["x", "weight", "bias", "residual"] as const)("gradient to %s", async (name) => {
       const y = await forward(at, batchStatistics, relu);
-      const saved = { x, weight, y, ...(await statistics(x, batchStatistics)) };
+      const saved = { x, weight, bias, y, ...(await statistics(x, batchStatistics)) };
       await expectAdjoint(
         at[name],
         length,
@@ -251,9 +251,9 @@ describe("batch norm", () => {
         (dy) =>
           compute({ ...saved, dy }, at[name].length, (b, o) =>
             b.batchNormGrad(
-              ...([o.dy, o.x, o.mean, o.variance, o.weight, relu ? o.y : null] as const),
+              ...([o.dy, o.x, o.mean, o.variance, o.weight, o.bias, relu ? o.y : null] as const),
               { ...none, [outputs[name]]: o.out },
-              { ...layout, eps, batchStatistics },
+              { ...layout, eps, relu, batchStatistics },
             ),
           ),
       );
@@ -265,9 +265,9 @@ describe("batch norm", () => {
     const inputs = { dy, x, weight, ...(await statistics(x, true)) };
     const dx = await compute(inputs, length, (b, o) =>
       b.batchNormGrad(
-        ...([o.dy, o.x, o.mean, o.variance, o.weight, null] as const),
+        ...([o.dy, o.x, o.mean, o.variance, o.weight, null, null] as const),
         { ...none, dx: o.out },
-        { ...layout, eps, batchStatistics: true },
+        { ...layout, eps, relu: false, batchStatistics: true },
       ),
     );
     expectClose(dx, new Float64Array(length), { rtol: 0, atol: 1e-14 });

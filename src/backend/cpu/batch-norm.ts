@@ -1,90 +1,160 @@
 import type {
   Backend,
+  BatchNormApplyOptions,
   BatchNormGradOptions,
   BatchNormGradOutputs,
   ChannelLayout,
   Operand,
   RunningUpdate,
 } from "../backend.ts";
-import { chunkElements, evenly, floatBits, groupUnits, withJob } from "./job.ts";
+import { type ChannelCut, cutPass, cutSums } from "./batch-norm-cut.ts";
+import { floatBits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
-/** Rows of (N, C) summed at a time: a first-level cache keeps what was read of them for the next columns. */
-const mostRows = 256;
-/** Units that sums are cut into where they are large: more would only be more to join. */
-const enoughUnits = 64;
-/** What a unit leaves of each channel, and how many elements that should at least stand for. */
-const entryBytes = 32;
-const entryElements = 1024;
+/** What a unit leaves of each channel. */
+const entryBytes = 48;
+/** Float32 vectors (C) of coefficients: three of the forward, two more of the backward. */
+const coefficients = 5;
 
-type BatchNormKernels = Pick<Backend, "batchNormStats" | "batchNormApply" | "batchNormGrad">;
+type BatchNormKernels = Pick<
+  Backend,
+  "batchNormStats" | "batchNormApply" | "batchNormTrain" | "batchNormGrad"
+>;
 
-/** Batch normalization: forward and backward each read a tensor once for sums over its channels and once for the result. */
+/**
+ * Batch normalization: forward and backward each read a tensor once for sums over its channels and once for the result, the second time
+ * from the cache where the channels of a block fit into it.
+ */
 export function batchNormKernels(machine: Machine): BatchNormKernels {
   return {
     batchNormStats(x, mean, variance, layout, update) {
-      withSums(machine, layout, [addressOf(x)], (sums, chunks) => {
-        machine.run("batchNormMoments", chunks, [sums]);
-        machine.run("batchNormJoin", 1, [sums, addressOf(mean), addressOf(variance)]);
-      });
+      const operands = { x, mean, variance, weight: null, bias: null };
+      statistics(machine, { layout, operands, words: [] });
       if (update !== null) moveRunning(machine, { mean, variance, layout }, update);
     },
 
     batchNormApply(x, mean, variance, weight, bias, y, options) {
-      const { residual, relu, eps } = options;
-      const floor = floatBits(relu ? 0 : Number.NEGATIVE_INFINITY);
-      const words = [addressOf(x), addressOrZero(residual), addressOf(y), floor];
-      withPass(machine, options, { coefficients: 3, words }, (pass, chunks) => {
-        const operands = [mean, variance, weight, bias].map(addressOrZero);
-        machine.run("batchNormCoefficients", 1, [pass, ...operands, eps]);
-        machine.run("batchNormApply", chunks, [pass]);
-      });
+      const operands = { x, mean, variance, weight, bias };
+      apply(machine, { layout: options, operands, words: applyWords(y, options) }, options.eps);
     },
 
-    batchNormGrad(dy, x, mean, variance, weight, reluOutput, outputs, options) {
-      const given = { dy, x, mean, variance, weight, reluOutput };
-      gradients(machine, given, outputs, options);
+    batchNormTrain(x, mean, variance, weight, bias, y, update, options) {
+      const operands = { x, mean, variance, weight, bias };
+      const work = { layout: options, operands, words: applyWords(y, options) };
+      const cut = cutSums(options);
+      if (cut.parts === 1) {
+        withWork(machine, work, cut, (job) => {
+          machine.run("batchNormTrain", cut.chunks, [job, options.eps]);
+        });
+      } else {
+        statistics(machine, work);
+        apply(machine, work, options.eps);
+      }
+      if (update !== null) moveRunning(machine, { mean, variance, layout: options }, update);
+    },
+
+    batchNormGrad(dy, x, mean, variance, weight, bias, reluOutput, outputs, options) {
+      const operands = { x, mean, variance, weight, bias };
+      const words = gradWords({ dy, reluOutput }, outputs, options);
+      gradients(machine, { layout: options, operands, words }, outputs, options);
     },
   };
 }
 
-interface GradInputs {
-  readonly dy: Operand;
-  readonly x: Operand;
-  readonly mean: Operand;
-  readonly variance: Operand;
-  readonly weight: Operand | null;
-  readonly reluOutput: Operand | null;
+/** What every kernel is told, and what the kernel at hand is. */
+interface ChannelJob {
+  readonly layout: ChannelLayout;
+  readonly operands: Readonly<
+    Record<"x" | "mean" | "variance", Operand> & Record<"weight" | "bias", Operand | null>
+  >;
+  readonly words: readonly number[];
+}
+
+function applyWords(y: Operand, { residual, relu }: BatchNormApplyOptions): number[] {
+  const floor = floatBits(relu ? 0 : Number.NEGATIVE_INFINITY);
+  return [addressOrZero(residual), addressOf(y), floor];
+}
+
+function statistics(machine: Machine, work: ChannelJob): void {
+  const cut = cutSums(work.layout);
+  withWork(machine, work, cut, (job) => {
+    machine.run("batchNormMoments", cut.chunks, [job]);
+    machine.run("batchNormJoin", 1, [job]);
+  });
+}
+
+function apply(machine: Machine, work: ChannelJob, eps: number): void {
+  const cut = cutPass(work.layout);
+  withWork(machine, work, cut, (job) => {
+    machine.run("batchNormCoefficients", 1, [job, eps]);
+    machine.run("batchNormApply", cut.chunks, [job]);
+  });
+}
+
+function gradWords(
+  { dy, reluOutput }: Readonly<Record<"dy", Operand> & Record<"reluOutput", Operand | null>>,
+  { dx, dResidual, dWeight, dBias }: BatchNormGradOutputs,
+  { relu, batchStatistics }: BatchNormGradOptions,
+): number[] {
+  const repeatsRelu = relu && reluOutput === null;
+  return [
+    ...[dy, reluOutput, dx, dResidual, dWeight, dBias].map(addressOrZero),
+    ...[Number(repeatsRelu), Number(dx !== null && batchStatistics)],
+  ];
 }
 
 function gradients(
   machine: Machine,
-  inputs: GradInputs,
-  outputs: BatchNormGradOutputs,
-  options: BatchNormGradOptions,
+  work: ChannelJob,
+  { dx, dWeight, dBias, dResidual }: BatchNormGradOutputs,
+  { eps, batchStatistics }: BatchNormGradOptions,
 ): void {
-  const { variance, weight } = inputs;
-  const [dy, x, mean, reluOutput] = [inputs.dy, inputs.x, inputs.mean, inputs.reluOutput].map(
-    addressOrZero,
-  );
-  const [dx, dWeight, dBias, dResidual] = [
-    outputs.dx,
-    outputs.dWeight,
-    outputs.dBias,
-    outputs.dResidual,
-  ].map(addressOrZero);
-  const throughStatistics = dx !== 0 && options.batchStatistics;
-  const words = [dy, throughStatistics ? x : 0, reluOutput, dx, dResidual];
-  withPass(machine, options, { coefficients: 4, words }, (pass, chunks) => {
-    withSums(machine, options, [x, dy, reluOutput, mean], (sums, sumChunks) => {
-      // Sums that are not wanted are left undefined, and so are the coefficients made from them.
-      const wantsSums = throughStatistics || dWeight !== 0 || dBias !== 0;
-      if (wantsSums) machine.run("batchNormGradSums", sumChunks, [sums]);
-      const operands = [addressOf(variance), addressOrZero(weight), options.eps, dWeight, dBias];
-      machine.run("batchNormGradJoin", 1, [sums, pass, ...operands]);
+  const wantsSums = (dx !== null && batchStatistics) || dWeight !== null || dBias !== null;
+  const wantsPass = dx !== null || dResidual !== null;
+  const sums = cutSums(work.layout);
+  if (wantsSums && sums.parts === 1) {
+    withWork(machine, work, sums, (job) => {
+      machine.run("batchNormGradWhole", sums.chunks, [job, eps]);
     });
-    if (dx !== 0 || dResidual !== 0) machine.run("batchNormGrad", chunks, [pass]);
+    return;
+  }
+  const pass = cutPass(work.layout);
+  withWork(machine, work, sums, (job, vectors) => {
+    machine.run("batchNormCoefficients", 1, [job, eps]);
+    if (wantsSums) {
+      machine.run("batchNormGradSums", sums.chunks, [job]);
+      machine.run("batchNormGradJoin", 1, [job, eps]);
+    }
+    if (!wantsPass) return;
+    const words = [...cutWords(work.layout, pass), 0, vectors, ...operandWords(work)];
+    withJob(machine, words, (passJob) => machine.run("batchNormGrad", pass.chunks, [passJob]));
   });
+}
+
+/** Writes the kernels' `ChannelWork`, followed by the words of the kernel at hand. */
+function withWork(
+  machine: Machine,
+  work: ChannelJob,
+  cut: ChannelCut,
+  use: (job: number, vectors: number) => void,
+): void {
+  const { C } = work.layout;
+  const entriesEnd = cut.parts * C * entryBytes;
+  machine.temporary(entriesEnd + coefficients * C * 4, (entries) => {
+    const vectors = entries + entriesEnd;
+    const words = [...cutWords(work.layout, cut), entries, vectors, ...operandWords(work)];
+    withJob(machine, words, (job) => use(job, vectors));
+  });
+}
+
+function cutWords({ N, C, S }: ChannelLayout, cut: ChannelCut): number[] {
+  const { images, segmentLength, segments, parts, channels, channelBlocks, perChunk } = cut;
+  return [N, C, S, images, segmentLength, segments, parts, channels, channelBlocks, perChunk];
+}
+
+function operandWords({ operands, words }: ChannelJob): number[] {
+  const { x, mean, variance, weight, bias } = operands;
+  return [...[x, mean, variance, weight, bias].map(addressOrZero), ...words];
 }
 
 interface Statistics {
@@ -108,77 +178,4 @@ function moveRunning(
 
 function addressOrZero(operand: Operand | null): number {
   return operand === null ? 0 : addressOf(operand);
-}
-
-/** Cuts sums over channels and writes the kernels' `ChannelSums`, followed by the addresses of what is summed. */
-function withSums(
-  machine: Machine,
-  layout: ChannelLayout,
-  operands: readonly number[],
-  use: (sums: number, chunks: number) => void,
-): void {
-  const { N, C, S } = layout;
-  const cut = S === 1 ? cutColumns(layout) : cutPlanes(layout);
-  const segments = Math.ceil(S / cut.segmentLength);
-  const parts = Math.ceil(N / cut.images) * segments;
-  const channelBlocks = Math.ceil(C / cut.channels);
-  const unitElements = cut.images * cut.segmentLength * cut.channels;
-  const { chunks, perChunk } = groupUnits(parts * channelBlocks, unitElements);
-  machine.temporary(parts * C * entryBytes, (entries) => {
-    const words = [
-      ...[N, C, S, cut.images, cut.segmentLength, segments, parts],
-      ...[cut.channels, channelBlocks, perChunk, entries, ...operands],
-    ];
-    withJob(machine, words, (sums) => use(sums, chunks));
-  });
-}
-
-/** Sizes of a unit of work; functions of shape alone, like everything that decides in which order numbers are added. */
-interface SumsCut {
-  readonly images: number;
-  readonly segmentLength: number;
-  readonly channels: number;
-}
-
-function cutColumns({ N, C }: ChannelLayout): SumsCut {
-  const images = evenly(N, mostRows);
-  // Whole cache lines of channels.
-  const channels = Math.max(1, Math.floor(chunkElements / images / 16)) * 16;
-  return { images, segmentLength: 1, channels: Math.min(channels, C) };
-}
-
-/**
- * Units are runs of memory as far as possible: planes of one channel alone, image after image, were read 2.5 times slower from
- * a tensor of 100 MB. But an entry must stand for enough elements to be worth joining.
- */
-function cutPlanes({ N, C, S }: ChannelLayout): SumsCut {
-  const elements = Math.max(chunkElements, Math.ceil((N * C * S) / enoughUnits));
-  if (S > elements) return { images: 1, segmentLength: evenly(S, elements), channels: 1 };
-  const images = Math.max(Math.ceil(entryElements / S), Math.floor(elements / (C * S)));
-  const channels = Math.max(1, Math.floor(elements / (Math.min(images, N) * S)));
-  return { images: evenly(N, images), segmentLength: S, channels: Math.min(channels, C) };
-}
-
-interface Pass {
-  /** Vectors (C) of coefficients that the pass has. */
-  readonly coefficients: number;
-  /** The kernel's own words. */
-  readonly words: readonly number[];
-}
-
-/** Cuts a pass over a whole tensor and writes the kernels' `ChannelPass`, followed by the words of the kernel at hand. */
-function withPass(
-  machine: Machine,
-  { N, C, S }: ChannelLayout,
-  { coefficients, words }: Pass,
-  use: (pass: number, chunks: number) => void,
-): void {
-  const segmentLength = Math.min(S, chunkElements);
-  const segments = Math.ceil(S / segmentLength);
-  const units = S === 1 ? N : N * C;
-  const { chunks, perChunk } = groupUnits(units, S === 1 ? C : S);
-  machine.temporary(coefficients * C * 4, (vectors) => {
-    const common = [C, S, units, segmentLength, segments, perChunk, vectors];
-    withJob(machine, [...common, ...words], (pass) => use(pass, chunks * segments));
-  });
 }

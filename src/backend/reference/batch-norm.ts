@@ -1,12 +1,16 @@
+import type { TypedArray } from "../../core/dtype.ts";
 import type { Backend, ChannelLayout, Operand, RunningUpdate } from "../backend.ts";
 import type { View } from "./memory.ts";
 
-type BatchNormKernels = Pick<Backend, "batchNormStats" | "batchNormApply" | "batchNormGrad">;
+type BatchNormKernels = Pick<
+  Backend,
+  "batchNormStats" | "batchNormApply" | "batchNormTrain" | "batchNormGrad"
+>;
 
 /** Batch normalization as its formulas say it, channel by channel. Derivations: docs/batch-norm.md. */
 export function batchNormKernels(view: View): BatchNormKernels {
   const viewOf = (operand: Operand | null) => operand && view(operand);
-  return {
+  const kernels: BatchNormKernels = {
     batchNormStats(x, mean, variance, layout, update) {
       const [xs, means, variances] = [view(x), view(mean), view(variance)];
       const n = layout.N * layout.S;
@@ -36,16 +40,23 @@ export function batchNormKernels(view: View): BatchNormKernels {
       }
     },
 
-    batchNormGrad(dy, x, mean, variance, weight, reluOutput, outputs, options) {
+    batchNormTrain(x, mean, variance, weight, bias, y, update, options) {
+      kernels.batchNormStats(x, mean, variance, options, update);
+      kernels.batchNormApply(x, mean, variance, weight, bias, y, options);
+    },
+
+    batchNormGrad(dy, x, mean, variance, weight, bias, reluOutput, outputs, options) {
       const [dys, xs, means, variances] = [view(dy), view(x), view(mean), view(variance)];
-      const [weights, ys] = [weight, reluOutput].map(viewOf);
+      const [weights, biases, ys] = [weight, bias, reluOutput].map(viewOf);
       const [dxs, dResiduals] = [outputs.dx, outputs.dResidual].map(viewOf);
       const [dWeights, dBiases] = [outputs.dWeight, outputs.dBias].map(viewOf);
       const n = options.N * options.S;
-      const g = (i: number) => (ys === null || ys[i] > 0 ? dys[i] : 0);
       for (let c = 0; c < options.C; c++) {
         const invStd = 1 / Math.sqrt(variances[c] + options.eps);
         const w = weights ? weights[c] : 1;
+        const b = biases ? biases[c] : 0;
+        const y = (i: number) => ys?.[i] ?? like(xs, (xs[i] - means[c]) * invStd * w + b);
+        const g = (i: number) => (!options.relu || y(i) > 0 ? dys[i] : 0);
         let sumG = 0;
         let sumGCentred = 0;
         for (const i of channel(options, c)) {
@@ -63,6 +74,12 @@ export function batchNormKernels(view: View): BatchNormKernels {
       }
     },
   };
+  return kernels;
+}
+
+/** As an array would hold it: what is above 0 in double precision may be 0 in float32. */
+function like(values: TypedArray, value: number): number {
+  return values instanceof Float32Array ? Math.fround(value) : value;
 }
 
 /** Positions of the N * S elements of channel c. */
@@ -80,7 +97,7 @@ function moveRunning(view: View, { means, variances, n }: Observed, update: Runn
   const skipped = update.skipped && view(update.skipped);
   const unbias = n / (n - 1);
   // As the buffers would hold them: a variance of 1e50 is finite here and not in float32.
-  const stored = (v: number) => (runningVars instanceof Float32Array ? Math.fround(v) : v);
+  const stored = (v: number) => like(runningVars, v);
   const isBad = (mean: number, c: number) =>
     !Number.isFinite(stored(mean)) || !Number.isFinite(stored(variances[c] * unbias));
   const badChannel = Array.from(means).findIndex(isBad);

@@ -1,9 +1,8 @@
 /**
- * How sums over channels are cut, by shape only (../batch-norm.ts). A part is some whole images, or one segment of the planes
- * of one image; a unit of work is one block of channels of one part. A unit leaves an entry for each of its channels; another
- * kernel joins the entries [part][channel] in order.
+ * How the work over channels is cut, by shape only (../batch-norm.ts). A part is some whole images, or one segment of the planes
+ * of some images; a unit is one block of channels of one part; a chunk is some units.
  */
-export class ChannelSums {
+export class ChannelWork {
   N: i32;
   C: i32;
   S: i32;
@@ -14,16 +13,60 @@ export class ChannelSums {
   channelsPerBlock: i32;
   channelBlocks: i32;
   unitsPerChunk: i32;
+  /** Entries [part][channel] of sums; a unit leaves those of its own. */
   entries: usize;
+  /** Float32 vectors (C), one behind the other, of what a pass needs of each channel. */
+  coefficients: usize;
+  x: usize;
+  /** float64 (C). */
+  mean: usize;
+  variance: usize;
+  /** (C), or 0 for 1 and 0. */
+  weight: usize;
+  bias: usize;
 
   /** Address of element (n, c, s) of a float32 tensor. */
   at(x: usize, n: i32, c: i32, s: i32): usize {
     return x + ((<usize>((n * this.C + c) * this.S + s)) << 2);
   }
 
-  /** Address of an entry: two float64, or two vectors of two while the unit runs. */
+  /** From an image, or from a plane, to the next. */
+  imageBytes(): usize {
+    return (<usize>(this.C * this.S)) << 2;
+  }
+
+  planeBytes(): usize {
+    return (<usize>this.S) << 2;
+  }
+
   entry(part: i32, c: i32): usize {
-    return this.entries + ((<usize>(part * this.C + c)) << 5);
+    return this.entries + <usize>(part * this.C + c) * entryBytes;
+  }
+
+  /** Address of coefficient number `index` of channel c. */
+  coefficient(index: i32, c: i32): usize {
+    return this.coefficients + ((<usize>(index * this.C + c)) << 2);
+  }
+
+  firstUnit(chunk: i32): i32 {
+    return chunk * this.unitsPerChunk;
+  }
+
+  /** Behind the chunk's last unit. */
+  endUnit(chunk: i32): i32 {
+    return min(this.firstUnit(chunk) + this.unitsPerChunk, this.parts * this.channelBlocks);
+  }
+
+  part(unit: i32): i32 {
+    return unit / this.channelBlocks;
+  }
+
+  firstChannel(unit: i32): i32 {
+    return (unit % this.channelBlocks) * this.channelsPerBlock;
+  }
+
+  endChannel(unit: i32): i32 {
+    return min(this.firstChannel(unit) + this.channelsPerBlock, this.C);
   }
 
   firstImage(part: i32): i32 {
@@ -50,51 +93,23 @@ export class ChannelSums {
   }
 }
 
-/**
- * How passes over whole tensors are cut. A unit is a plane, for S = 1 a row: one place of all channels. A chunk is some units or one
- * segment of one.
- */
-export class ChannelPass {
-  C: i32;
-  S: i32;
-  units: i32;
-  segmentLength: i32;
-  segments: i32;
-  unitsPerChunk: i32;
-  /** Float32 vectors (C), one behind the other, of what the pass needs of each channel. */
-  coefficients: usize;
-
-  /** Address of coefficient number `index` of channel c. */
-  coefficient(index: i32, c: i32): usize {
-    return this.coefficients + ((<usize>(index * this.C + c)) << 2);
-  }
-
-  first(chunk: i32): i32 {
-    return (chunk / this.segments) * this.unitsPerChunk;
-  }
-
-  /** Behind the chunk's last unit. */
-  end(chunk: i32): i32 {
-    return min(this.first(chunk) + this.unitsPerChunk, this.units);
-  }
-
-  /** Where in each plane the chunk's segment begins. */
-  place(chunk: i32): i32 {
-    return (chunk % this.segments) * this.segmentLength;
-  }
-
-  /** Elements of each plane in the chunk. */
-  length(chunk: i32): i32 {
-    return min(this.segmentLength, this.S - this.place(chunk));
-  }
-}
-
-/** From one entry to the next. */
-export const entryBytes: usize = 32;
+/** Two vectors of two float64, which become two float64 in the end, and a float64. */
+export const entryBytes: usize = 48;
 
 /** Two float32 from memory, in double precision. */
 export function loadTwo(at: usize): v128 {
   return f64x2.promote_low_f32x4(v128.load64_zero(at));
+}
+
+/** The two behind them. */
+export function loadNextTwo(at: usize): v128 {
+  return f64x2.promote_low_f32x4(v128.load64_zero(at, 8));
+}
+
+/** One float32 from each of four places. */
+export function gather(a: usize, b: usize, c: usize, d: usize): v128 {
+  const two = v128.load32_lane(b, v128.load32_zero(a), 1);
+  return v128.load32_lane(d, v128.load32_lane(c, two, 2), 3);
 }
 
 /** a * b + c in both float64 lanes: one rounding in the relaxed build, two in the plain one. */
@@ -116,7 +131,7 @@ export function sumHalves(v: v128): f64 {
 /** Lanes of two vectors, at most `count`, one to each of adjacent entries. */
 export function storeSums(entry: usize, count: i32, low: v128, high: v128): void {
   v128.store64_lane(entry, low, 0);
-  if (count > 1) v128.store64_lane(entry, low, 1, 32);
-  if (count > 2) v128.store64_lane(entry, high, 0, 64);
-  if (count > 3) v128.store64_lane(entry, high, 1, 96);
+  if (count > 1) v128.store64_lane(entry, low, 1, 48);
+  if (count > 2) v128.store64_lane(entry, high, 0, 96);
+  if (count > 3) v128.store64_lane(entry, high, 1, 144);
 }

@@ -1,148 +1,47 @@
-import {
-  ChannelSums,
-  entryBytes,
-  isNumber,
-  loadTwo,
-  maddDouble,
-  storeSums,
-  sumHalves,
-} from "./batch-norm-work";
-import { highHalf, loadPart, lowHalf } from "./simd";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { Apply, applyToUnit, makeCoefficients } from "./batch-norm-apply";
+import { momentsOfUnit } from "./batch-norm-moments";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { ChannelWork, isNumber } from "./batch-norm-work";
 
-class Moments extends ChannelSums {
-  x: usize;
+/** Entries [mean, sum of squared deviations] of the chunk's units. */
+export function batchNormMoments(words: usize, chunk: i32, _thread: i32): void {
+  const job = changetype<ChannelWork>(words);
+  for (let unit = job.firstUnit(chunk); unit < job.endUnit(chunk); unit++) momentsOfUnit(job, unit);
 }
 
-/**
- * Mean and sum of squared deviations of each channel of each part, in one pass over x.
- *
- * Numerics: sums of x - shift and its square in float64. The shift is a value of the part, so at most sqrt(n) standard
- * deviations from its mean: cancellation costs at most a factor of n of float64's precision. Constant channels are exact.
- */
-export function batchNormMoments(sums: usize, chunk: i32, _thread: i32): void {
-  const job = changetype<Moments>(sums);
-  const first = chunk * job.unitsPerChunk;
-  const end = min(first + job.unitsPerChunk, job.parts * job.channelBlocks);
-  for (let unit = first; unit < end; unit++) {
-    const part = unit / job.channelBlocks;
-    const firstChannel = (unit % job.channelBlocks) * job.channelsPerBlock;
-    const endChannel = min(firstChannel + job.channelsPerBlock, job.C);
-    memory.fill(job.entry(part, firstChannel), 0, (<usize>(endChannel - firstChannel)) << 5);
-    if (job.S === 1) sumColumns(job, part, firstChannel, endChannel);
-    else sumPlanes(job, part, firstChannel, endChannel);
-    for (let c = firstChannel; c < endChannel; c++) finishMoments(job, part, c);
+/** Mean and biased variance of all channels from the entries. */
+export function batchNormJoin(words: usize, _chunk: i32, _thread: i32): void {
+  const job = changetype<ChannelWork>(words);
+  joinMoments(job, 0, job.C);
+}
+
+/** The coefficients of `batchNormApply` for all channels; the backward has them too. */
+export function batchNormCoefficients(words: usize, eps: f64, _chunk: i32, _thread: i32): void {
+  const job = changetype<ChannelWork>(words);
+  makeCoefficients(job, eps, 0, job.C);
+}
+
+/** y = max((x - centre) * scale + shift + residual, floor); NaN stays. */
+export function batchNormApply(words: usize, chunk: i32, _thread: i32): void {
+  const job = changetype<Apply>(words);
+  for (let unit = job.firstUnit(chunk); unit < job.endUnit(chunk); unit++) applyToUnit(job, unit);
+}
+
+/** All of these for units that hold whole channels: what of x was read for the statistics is still in the cache for y. */
+export function batchNormTrain(words: usize, eps: f64, chunk: i32, _thread: i32): void {
+  const job = changetype<Apply>(words);
+  for (let unit = job.firstUnit(chunk); unit < job.endUnit(chunk); unit++) {
+    momentsOfUnit(job, unit);
+    joinMoments(job, job.firstChannel(unit), job.endChannel(unit));
+    makeCoefficients(job, eps, job.firstChannel(unit), job.endChannel(unit));
+    applyToUnit(job, unit);
   }
 }
 
-/** What the sums of a part are taken from, its first value; 0 if not finite, which would turn an infinite mean into NaN. */
-function shiftAt(first: usize): f64 {
-  const value = <f64>load<f32>(first);
-  return isNumber(value) ? value : 0;
-}
-
-/** S > 1. Image by image, so that memory is read in runs as long as the block of channels. */
-function sumPlanes(job: Moments, part: i32, firstChannel: i32, endChannel: i32): void {
-  const place = job.place(part);
-  const length = job.length(part);
-  const planeBytes = (<usize>job.S) << 2;
-  for (let n = job.firstImage(part); n < job.endImage(part); n++) {
-    let x = job.at(job.x, n, firstChannel, place);
-    let first = job.at(job.x, job.firstImage(part), firstChannel, place);
-    let entry = job.entry(part, firstChannel);
-    for (let c = firstChannel; c < endChannel; c++) {
-      addPlane(x, length, shiftAt(first), entry);
-      x += planeBytes;
-      first += planeBytes;
-      entry += entryBytes;
-    }
-  }
-}
-
-/** Adds x - shift and its square to the two vectors of an entry. */
-function addPlane(x: usize, length: i32, shift: f64, entry: usize): void {
-  const shifts = f64x2.splat(shift);
-  let sum0 = v128.load(entry);
-  let squares0 = v128.load(entry, 16);
-  let sum1 = f64x2.splat(0);
-  let sum2 = sum1;
-  let sum3 = sum1;
-  let squares1 = sum1;
-  let squares2 = sum1;
-  let squares3 = sum1;
-  const end = x + ((<usize>length) << 2);
-  // Four sums of each kind, or the latency of additions would set the pace.
-  for (; x + 32 <= end; x += 32) {
-    const d0 = f64x2.sub(loadTwo(x), shifts);
-    const d1 = f64x2.sub(loadTwo(x + 8), shifts);
-    const d2 = f64x2.sub(loadTwo(x + 16), shifts);
-    const d3 = f64x2.sub(loadTwo(x + 24), shifts);
-    sum0 = f64x2.add(sum0, d0);
-    sum1 = f64x2.add(sum1, d1);
-    sum2 = f64x2.add(sum2, d2);
-    sum3 = f64x2.add(sum3, d3);
-    squares0 = maddDouble(d0, d0, squares0);
-    squares1 = maddDouble(d1, d1, squares1);
-    squares2 = maddDouble(d2, d2, squares2);
-    squares3 = maddDouble(d3, d3, squares3);
-  }
-  for (; x < end; x += 4) {
-    const d = f64x2.replace_lane(f64x2.splat(0), 0, <f64>load<f32>(x) - shift);
-    sum0 = f64x2.add(sum0, d);
-    squares0 = maddDouble(d, d, squares0);
-  }
-  v128.store(entry, f64x2.add(f64x2.add(sum0, sum1), f64x2.add(sum2, sum3)));
-  v128.store(entry, f64x2.add(f64x2.add(squares0, squares1), f64x2.add(squares2, squares3)), 16);
-}
-
-/** S = 1: four channels side by side, whose next row lies C floats on. */
-function sumColumns(job: Moments, part: i32, firstChannel: i32, endChannel: i32): void {
-  for (let c = firstChannel; c < endChannel; c += 4) {
-    const channels = min(4, endChannel - c);
-    const end = job.at(job.x, job.endImage(part), c, 0);
-    let row = job.at(job.x, job.firstImage(part), c, 0);
-    const first = loadPart(row, channels, 0);
-    const shift = v128.and(first, f32x4.eq(f32x4.sub(first, first), f32x4.splat(0)));
-    const shift0 = lowHalf(shift);
-    const shift1 = highHalf(shift);
-    let sum0 = f64x2.splat(0);
-    let sum1 = sum0;
-    let squares0 = sum0;
-    let squares1 = sum0;
-    for (; row < end; row += (<usize>job.C) << 2) {
-      const values = loadPart(row, channels, 0);
-      const d0 = f64x2.sub(lowHalf(values), shift0);
-      const d1 = f64x2.sub(highHalf(values), shift1);
-      sum0 = f64x2.add(sum0, d0);
-      sum1 = f64x2.add(sum1, d1);
-      squares0 = maddDouble(d0, d0, squares0);
-      squares1 = maddDouble(d1, d1, squares1);
-    }
-    storeSums(job.entry(part, c), channels, sum0, sum1);
-    storeSums(job.entry(part, c) + 16, channels, squares0, squares1);
-  }
-}
-
-/** Replaces an entry's sums with [mean, sum of squared deviations]. */
-function finishMoments(job: Moments, part: i32, c: i32): void {
-  const entry = job.entry(part, c);
-  const count = job.count(part);
-  const sum = sumHalves(v128.load(entry));
-  const squares = sumHalves(v128.load(entry, 16));
-  const first = job.at(job.x, job.firstImage(part), c, job.place(part));
-  store<f64>(entry, shiftAt(first) + sum / count);
-  store<f64>(entry, max(squares - (sum * sum) / count, 0), 8);
-}
-
-/** mean and biased variance (C): the entries of all parts in order, merged as by Chan, Golub and LeVeque (1979). */
-export function batchNormJoin(
-  sums: usize,
-  mean: usize,
-  variance: usize,
-  _chunk: i32,
-  _thread: i32,
-): void {
-  const job = changetype<Moments>(sums);
-  for (let c = 0; c < job.C; c++, mean += 8, variance += 8) {
+/** The entries of all parts in order, merged as by Chan, Golub and LeVeque (1979). */
+function joinMoments(job: ChannelWork, firstChannel: i32, endChannel: i32): void {
+  for (let c = firstChannel; c < endChannel; c++) {
     let count: f64 = 0;
     let average: f64 = 0;
     let squares: f64 = 0;
@@ -156,8 +55,8 @@ export function batchNormJoin(
       average += isNumber(distance) ? distance * share : addedMean;
       count += added;
     }
-    store<f64>(mean, average);
-    store<f64>(variance, squares / count);
+    store<f64>(job.mean + ((<usize>c) << 3), average);
+    store<f64>(job.variance + ((<usize>c) << 3), squares / count);
   }
 }
 

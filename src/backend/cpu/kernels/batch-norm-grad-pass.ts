@@ -1,0 +1,180 @@
+import { affine } from "./batch-norm-apply";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { Backward, wherePositive } from "./batch-norm-backward";
+import { loadPart, madd, storePart } from "./simd";
+
+/** dx and dResidual of a unit, those that are wanted; the last images first, as in `applyToUnit`. */
+export function gradOfUnit(job: Backward, unit: i32): void {
+  const part = job.part(unit);
+  const firstChannel = job.firstChannel(unit);
+  const endChannel = job.endChannel(unit);
+  const firstImage = job.firstImage(part);
+  let n = job.endImage(part);
+  while (n > firstImage) {
+    if (job.S === 1) {
+      n--;
+      gradOfRow(job, n, firstChannel, endChannel);
+      continue;
+    }
+    const images = n - firstImage >= 2 ? 2 : 1;
+    n -= images;
+    let start = job.at(0, n, firstChannel, job.place(part));
+    for (let c = firstChannel; c < endChannel; c++) {
+      if (images === 2) gradOfRuns(job, c, start, job.imageBytes(), job.length(part));
+      else gradOfPlane(job, c, start, job.length(part));
+      start += job.planeBytes();
+    }
+  }
+}
+
+/** One plane, whose halves are the runs. */
+function gradOfPlane(job: Backward, c: i32, start: usize, length: i32): void {
+  const half = (length + 1) >> 1;
+  // Of an odd number the middle one belongs to both.
+  gradOfRuns(job, c, start, (<usize>(length - half)) << 2, half);
+}
+
+/** Two runs of memory `stride` apart. */
+function gradOfRuns(job: Backward, c: i32, start: usize, stride: usize, length: i32): void {
+  const centre = v128.load32_splat(job.coefficient(0, c));
+  const scale = v128.load32_splat(job.coefficient(1, c));
+  const shift = v128.load32_splat(job.coefficient(2, c));
+  const level = v128.load32_splat(job.coefficient(3, c));
+  const slope = v128.load32_splat(job.coefficient(4, c));
+  // Fields are read once: the compiler would read them again behind every store.
+  const dy = job.dy;
+  const x = job.x;
+  const y = job.reluOutput;
+  const dx = job.dx;
+  const dResidual = job.dResidual;
+  const repeatsRelu = job.repeatsRelu !== 0;
+  const throughStatistics = job.throughStatistics !== 0;
+  const needsX = repeatsRelu || throughStatistics;
+  let x0 = f32x4.splat(0);
+  let x1 = x0;
+  const bytes = (<usize>length) << 2;
+  let i = start;
+  if (y === 0 && dResidual === 0 && dx !== 0 && throughStatistics) {
+    for (const end = start + (bytes & ~31); i < end; i += 32) {
+      const j = i + stride;
+      const a0 = v128.load(x + i);
+      const b0 = v128.load(x + i, 16);
+      const a1 = v128.load(x + j);
+      const b1 = v128.load(x + j, 16);
+      let g0 = v128.load(dy + i);
+      let h0 = v128.load(dy + i, 16);
+      let g1 = v128.load(dy + j);
+      let h1 = v128.load(dy + j, 16);
+      if (repeatsRelu) {
+        g0 = wherePositive(affine(a0, centre, scale, shift), g0);
+        h0 = wherePositive(affine(b0, centre, scale, shift), h0);
+        g1 = wherePositive(affine(a1, centre, scale, shift), g1);
+        h1 = wherePositive(affine(b1, centre, scale, shift), h1);
+      }
+      v128.store(dx + i, f32x4.mul(centred(g0, a0, centre, level, slope), scale));
+      v128.store(dx + i, f32x4.mul(centred(h0, b0, centre, level, slope), scale), 16);
+      v128.store(dx + j, f32x4.mul(centred(g1, a1, centre, level, slope), scale));
+      v128.store(dx + j, f32x4.mul(centred(h1, b1, centre, level, slope), scale), 16);
+    }
+  }
+  for (const end = start + (bytes & ~15); i < end; i += 16) {
+    const j = i + stride;
+    let g0 = v128.load(dy + i);
+    let g1 = v128.load(dy + j);
+    if (needsX) {
+      x0 = v128.load(x + i);
+      x1 = v128.load(x + j);
+    }
+    if (y !== 0) {
+      g0 = wherePositive(v128.load(y + i), g0);
+      g1 = wherePositive(v128.load(y + j), g1);
+    } else if (repeatsRelu) {
+      g0 = wherePositive(affine(x0, centre, scale, shift), g0);
+      g1 = wherePositive(affine(x1, centre, scale, shift), g1);
+    }
+    if (dResidual !== 0) {
+      v128.store(dResidual + i, g0);
+      v128.store(dResidual + j, g1);
+    }
+    if (dx === 0) continue;
+    if (throughStatistics) {
+      g0 = centred(g0, x0, centre, level, slope);
+      g1 = centred(g1, x1, centre, level, slope);
+    }
+    v128.store(dx + i, f32x4.mul(g0, scale));
+    v128.store(dx + j, f32x4.mul(g1, scale));
+  }
+  const rest = (bytes & 15) >> 2;
+  if (rest === 0) return;
+  gradOfPart(job, i, <i32>rest, centre, scale, shift, level, slope);
+  gradOfPart(job, i + stride, <i32>rest, centre, scale, shift, level, slope);
+}
+
+/** S = 1: four channels side by side. */
+function gradOfRow(job: Backward, n: i32, firstChannel: i32, endChannel: i32): void {
+  let c = firstChannel;
+  if (job.throughStatistics !== 0 && job.dResidual === 0) c = dxOfRow(job, n, c, endChannel);
+  for (; c < endChannel; c += 4) {
+    const count = min(4, endChannel - c);
+    const centre = loadPart(job.coefficient(0, c), count, 0);
+    const scale = loadPart(job.coefficient(1, c), count, 0);
+    const shift = loadPart(job.coefficient(2, c), count, 0);
+    const level = loadPart(job.coefficient(3, c), count, 0);
+    const slope = loadPart(job.coefficient(4, c), count, 0);
+    gradOfPart(job, job.at(0, n, c, 0), count, centre, scale, shift, level, slope);
+  }
+}
+
+/** dx alone, of whole vectors; gives the channel behind the last one. */
+function dxOfRow(job: Backward, n: i32, c: i32, endChannel: i32): i32 {
+  const next = (<usize>job.C) << 2;
+  const isMasked = job.isMasked();
+  const given = job.reluOutput !== 0;
+  const x = job.x - job.dy;
+  const y = job.reluOutput - job.dy;
+  const dx = job.dx - job.dy;
+  let coefficient = job.coefficient(0, c);
+  let at = job.at(job.dy, n, c, 0);
+  for (; c + 4 <= endChannel; c += 4, at += 16, coefficient += 16) {
+    const centre = v128.load(coefficient);
+    const scale = v128.load(coefficient + next);
+    const values = v128.load(at + x);
+    let g = v128.load(at);
+    if (isMasked) {
+      const shift = v128.load(coefficient + 2 * next);
+      g = wherePositive(given ? v128.load(at + y) : affine(values, centre, scale, shift), g);
+    }
+    const level = v128.load(coefficient + 3 * next);
+    const slope = v128.load(coefficient + 4 * next);
+    v128.store(at + dx, f32x4.mul(centred(g, values, centre, level, slope), scale));
+  }
+  return c;
+}
+
+/** At most four elements. */
+function gradOfPart(
+  job: Backward,
+  i: usize,
+  count: i32,
+  centre: v128,
+  scale: v128,
+  shift: v128,
+  level: v128,
+  slope: v128,
+): void {
+  const x = loadPart(job.x + i, count, 0);
+  let g = loadPart(job.dy + i, count, 0);
+  if (job.reluOutput !== 0) g = wherePositive(loadPart(job.reluOutput + i, count, 0), g);
+  else if (job.repeatsRelu !== 0) g = wherePositive(affine(x, centre, scale, shift), g);
+  if (job.dResidual !== 0) storePart(job.dResidual + i, count, g);
+  if (job.dx === 0) return;
+  if (job.throughStatistics !== 0) g = centred(g, x, centre, level, slope);
+  storePart(job.dx + i, count, f32x4.mul(g, scale));
+}
+
+/**
+ * Numerics: g - level comes first, so that dx of a constant g is nothing but the rounding of the float64 sums.
+ */
+function centred(g: v128, x: v128, centre: v128, level: v128, slope: v128): v128 {
+  return madd(f32x4.sub(x, centre), slope, f32x4.sub(g, level));
+}
