@@ -164,7 +164,7 @@ function runWidened(
   args: readonly unknown[],
   run: Run,
 ): void {
-  if (!args.some((arg, i) => holdsHalf(arg, roles[i]))) {
+  if (!holdsAnyHalf(args, roles)) {
     run(...args);
     return;
   }
@@ -194,10 +194,17 @@ function runEntries(
   }
 }
 
+/** Asked of every argument of every kernel, so without a closure or an array. */
 function holdsHalf(arg: unknown, roles: Roles): boolean {
   if (roles === null || isListRole(roles) || typeof arg !== "object" || arg === null) return false;
   if (typeof roles === "string") return "dtype" in arg && arg.dtype === "float16";
-  return Object.keys(roles).some((key) => holdsHalf(Reflect.get(arg, key), roles[key]));
+  for (const key in roles) if (holdsHalf(Reflect.get(arg, key), roles[key])) return true;
+  return false;
+}
+
+function holdsAnyHalf(args: readonly unknown[], roles: readonly Roles[]): boolean {
+  for (let i = 0; i < args.length; i++) if (holdsHalf(args[i], roles[i])) return true;
+  return false;
 }
 
 function widenedArgument(temporaries: Temporaries, arg: unknown, roles: Roles): unknown {
