@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   AutogradError,
   DTypeError,
@@ -9,6 +9,7 @@ import {
   tensor,
   zeros,
 } from "../src/index.ts";
+import { backendFor } from "../src/tensor/tensor.ts";
 
 const values = (t: { dataSync(): ArrayLike<number> } | null | undefined) =>
   t ? Array.from(t.dataSync()) : null;
@@ -46,6 +47,23 @@ describe("backward", () => {
     x.sum().backward();
     expect(values(cotangent)).toEqual([3, 4]);
     expect(values(x.grad)).toEqual([4, 5]);
+  });
+
+  test("gradients that meet are added in their own memory, unless somebody else reads it", () => {
+    const x = tensor([1, 2], { requiresGrad: true });
+    const copy = vi.spyOn(backendFor(x), "copy");
+    const a = x.mul(2);
+    a.mul(3).add(a.mul(4)).add(a.mul(5)).sum().backward();
+    expect(values(x.grad)).toEqual([24, 24]);
+    expect(copy).not.toHaveBeenCalled();
+    copy.mockRestore();
+
+    x.grad = null;
+    const b = x.mul(2);
+    const cotangent = tensor([3, 4]);
+    b.add(b).add(b.mul(7)).add(b).backward(cotangent);
+    expect(values(x.grad)).toEqual([60, 80]);
+    expect(values(cotangent)).toEqual([3, 4]);
   });
 
   test("through a leaf itself", () => {

@@ -191,4 +191,20 @@ describe("ResNet-18 in half precision", () => {
     });
     expect(losses[5]).toBeLessThan(0.5 * losses[0]);
   });
+
+  test("a step moves float16 and float32 parameters of one group alike", () => {
+    const given = [0.5, -1, 2];
+    const parameters = (["float32", "float16", "float32", "float16"] as const).map((dtype) => {
+      const parameter = new nn.Parameter(tensor(given).to(dtype));
+      parameter.grad = tensor([1, 2, 4]).to(dtype).keep();
+      return parameter;
+    });
+    for (const Optimizer of [optim.SGD, optim.Adam, optim.RMSprop]) {
+      new Optimizer(parameters, { lr: 0.25 }).step();
+      const [a, b, c, d] = parameters.map((parameter) => Array.from(parameter.dataSync()));
+      expect(a).not.toEqual(given);
+      expect([c, d]).toEqual([a, b]);
+      expect(relativeError(a, b)).toBeLessThan(1e-3);
+    }
+  });
 });

@@ -205,6 +205,32 @@ export interface BatchNormGradOutputs {
   readonly dResidual: Operand | null; // like x
 }
 
+/** A parameter and its gradient, of one length and dtype, as is what an optimizer remembers beside them. */
+export interface Stepped {
+  readonly parameter: Operand;
+  readonly grad: Operand;
+}
+
+export interface SgdEntry extends Stepped {
+  /** Null without momentum. */
+  readonly momentumBuffer: Operand | null;
+}
+
+export interface AdamEntry extends Stepped {
+  readonly expAvg: Operand;
+  readonly expAvgSq: Operand;
+  /** Null without amsgrad. */
+  readonly maxExpAvgSq: Operand | null;
+}
+
+export interface RmspropEntry extends Stepped {
+  readonly squareAvg: Operand;
+  /** Null unless centered. */
+  readonly gradAvg: Operand | null;
+  /** Null without momentum. */
+  readonly momentumBuffer: Operand | null;
+}
+
 export interface SgdOptions {
   readonly learningRate: number;
   readonly momentum: number;
@@ -389,34 +415,13 @@ export interface Backend {
   ): void;
 
   // ---- optimizers ------------------------------------------------------------------------------------------------
-  /** PyTorch's SGD for one parameter, in place; momentumBuffer is null without momentum. */
-  sgdStep(
-    parameter: Operand,
-    grad: Operand,
-    momentumBuffer: Operand | null,
-    options: SgdOptions,
-  ): void;
-  /** PyTorch's Adam or AdamW for one parameter, in place; maxExpAvgSq is null without amsgrad. */
-  adamStep(
-    parameter: Operand,
-    grad: Operand,
-    expAvg: Operand,
-    expAvgSq: Operand,
-    maxExpAvgSq: Operand | null,
-    options: AdamOptions,
-  ): void;
-  /**
-   * PyTorch's RMSprop for one parameter, in place; gradAvg is null unless centered, momentumBuffer without momentum.
-   * Rounding can't make squareAvg - gradAvg ** 2 negative: it counts as 0 then, as it does not in PyTorch.
-   */
-  rmspropStep(
-    parameter: Operand,
-    grad: Operand,
-    squareAvg: Operand,
-    gradAvg: Operand | null,
-    momentumBuffer: Operand | null,
-    options: RmspropOptions,
-  ): void;
+  // Each steps all entries, in place; no operand is in two of them.
+  /** PyTorch's SGD. */
+  sgdStep(entries: readonly SgdEntry[], options: SgdOptions): void;
+  /** PyTorch's Adam or AdamW. */
+  adamStep(entries: readonly AdamEntry[], options: AdamOptions): void;
+  /** PyTorch's RMSprop, but squareAvg - gradAvg ** 2 counts as 0 where rounding makes it negative. */
+  rmspropStep(entries: readonly RmspropEntry[], options: RmspropOptions): void;
   /** average += weight * (x - average), exact at weights 0 and 1: PyTorch's lerp, for averaged models. */
   averageInto(x: Operand, average: Operand, weight: number): void;
 }

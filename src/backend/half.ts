@@ -9,12 +9,14 @@ import type { Backend, Operand } from "./backend.ts";
 /** What a kernel does to an operand: whatever it reads, or leaves in part as it was, is not "out". */
 type Role = "in" | "out" | "inout";
 
-/** The roles of one argument: of an operand, of the operands in an object, or none. */
+/** The roles of one argument: of an operand, of the operands in an object, of each object in a list, or none. */
 type RoleOf<Argument> = Operand extends Argument
   ? Role
-  : OperandKeys<NonNullable<Argument>> extends never
-    ? null
-    : { readonly [Key in OperandKeys<NonNullable<Argument>>]: Role };
+  : Argument extends readonly (infer Entry)[]
+    ? readonly [RoleOf<Entry>]
+    : OperandKeys<NonNullable<Argument>> extends never
+      ? null
+      : { readonly [Key in OperandKeys<NonNullable<Argument>>]: Role };
 type OperandKeys<Fields> = Fields extends object
   ? { [Key in keyof Fields]-?: Operand extends Fields[Key] ? Key : never }[keyof Fields]
   : never;
@@ -74,13 +76,25 @@ const rolesByKernel: { readonly [Name in Kernel]: RolesOf<Parameters<Backend[Nam
     { dx: "out", dWeight: "out", dBias: "out", dResidual: "out" },
     null,
   ],
-  sgdStep: ["inout", "in", "inout", null],
-  adamStep: ["inout", "in", "inout", "inout", "inout", null],
-  rmspropStep: ["inout", "in", "inout", "inout", "inout", null],
+  sgdStep: [[{ parameter: "inout", grad: "in", momentumBuffer: "inout" }], null],
+  adamStep: [
+    [{ parameter: "inout", grad: "in", expAvg: "inout", expAvgSq: "inout", maxExpAvgSq: "inout" }],
+    null,
+  ],
+  rmspropStep: [
+    [
+      {
+        ...({ parameter: "inout", grad: "in", squareAvg: "inout" } as const),
+        ...({ gradAvg: "inout", momentumBuffer: "inout" } as const),
+      },
+    ],
+    null,
+  ],
   averageInto: ["in", "inout", null],
 };
 
-type Roles = Role | Readonly<Record<string, Role>> | null;
+type FieldRoles = Readonly<Record<string, Role>>;
+type Roles = Role | FieldRoles | readonly [FieldRoles] | null;
 type Run = (...args: readonly unknown[]) => void;
 
 /**
@@ -93,7 +107,11 @@ export function withFloat16(inner: Backend): Backend {
   const kernels: Partial<Record<Kernel, Run>> = {};
   for (const name of Object.keys(rolesByKernel) as Kernel[]) {
     const run: Run = (...args) => Reflect.apply(inner[name], inner, args);
-    kernels[name] = (...args) => runWidened(inner, rolesByKernel[name], args, run);
+    const roles: readonly Roles[] = rolesByKernel[name];
+    const [first] = roles;
+    kernels[name] = isListRole(first)
+      ? (...args) => runEntries(inner, first[0], args, run)
+      : (...args) => runWidened(inner, roles, args, run);
   }
   return {
     ...inner,
@@ -151,7 +169,7 @@ function runWidened(
   args: readonly unknown[],
   run: Run,
 ): void {
-  if (!args.some((arg, i) => holdsHalf(arg, roles[i]))) {
+  if (!holdsAnyHalf(args, roles)) {
     run(...args);
     return;
   }
@@ -159,14 +177,43 @@ function runWidened(
   temporaries.use(() => run(...args.map((arg, i) => widenedArgument(temporaries, arg, roles[i]))));
 }
 
+function isListRole(roles: Roles): roles is readonly [FieldRoles] {
+  return Array.isArray(roles);
+}
+
+/** A kernel whose first argument is a list: float16 entries one by one, so that there are copies of one at a time. */
+function runEntries(
+  inner: Backend,
+  roles: FieldRoles,
+  [entries, ...rest]: readonly unknown[],
+  run: Run,
+): void {
+  const [half, wide]: unknown[][] = [[], []];
+  for (const entry of entries as readonly unknown[]) {
+    (holdsHalf(entry, roles) ? half : wide).push(entry);
+  }
+  if (wide.length > 0) run(wide, ...rest);
+  for (const entry of half) {
+    const temporaries = new Temporaries(inner);
+    temporaries.use(() => run([widenedArgument(temporaries, entry, roles)], ...rest));
+  }
+}
+
+/** Asked of every argument of every kernel, so without a closure or an array. */
 function holdsHalf(arg: unknown, roles: Roles): boolean {
-  if (roles === null || typeof arg !== "object" || arg === null) return false;
+  if (roles === null || isListRole(roles) || typeof arg !== "object" || arg === null) return false;
   if (typeof roles === "string") return "dtype" in arg && arg.dtype === "float16";
-  return Object.keys(roles).some((key) => holdsHalf(Reflect.get(arg, key), roles[key]));
+  for (const key in roles) if (holdsHalf(Reflect.get(arg, key), roles[key])) return true;
+  return false;
+}
+
+function holdsAnyHalf(args: readonly unknown[], roles: readonly Roles[]): boolean {
+  for (let i = 0; i < args.length; i++) if (holdsHalf(args[i], roles[i])) return true;
+  return false;
 }
 
 function widenedArgument(temporaries: Temporaries, arg: unknown, roles: Roles): unknown {
-  if (roles === null || arg === null) return arg;
+  if (roles === null || isListRole(roles) || arg === null) return arg;
   if (typeof roles === "string") return temporaries.widened(arg as Operand, roles);
   const fields = Object.entries(roles).map(([key, role]) => {
     const operand: Operand | null = Reflect.get(arg as object, key);

@@ -1,10 +1,10 @@
 /** The residual blocks that resnet.ts puts in rows. */
 import { ReLU } from "../nn/activation.ts";
 import { BatchNorm2d } from "../nn/batch-norm.ts";
+import { batchNormRelu } from "../nn/batch-norm-relu.ts";
 import { Sequential } from "../nn/container.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Module } from "../nn/module.ts";
-import { add } from "../ops/elementwise.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** What a block is made from: channels that come in, channels inside, and from one window to the next. */
@@ -64,10 +64,11 @@ export class BasicBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const y = this.relu(this.bn1(this.conv1(x)));
-    const branch = this.bn2(this.conv2(y));
+    const { bn1, bn2, relu } = this;
+    const y = batchNormRelu(bn1, relu, this.conv1(x));
+    const branch = this.conv2(y);
     const around = this.downsample === null ? x : this.downsample(x);
-    return this.relu(add(branch, around));
+    return batchNormRelu(bn2, relu, branch, { residual: around });
   }
 }
 
@@ -116,10 +117,11 @@ export class Bottleneck extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const narrow = this.relu(this.bn1(this.conv1(x)));
-    const y = this.relu(this.bn2(this.conv2(narrow)));
-    const branch = this.bn3(this.conv3(y));
+    const { bn1, bn2, bn3, relu } = this;
+    const narrow = batchNormRelu(bn1, relu, this.conv1(x));
+    const y = batchNormRelu(bn2, relu, this.conv2(narrow));
+    const branch = this.conv3(y);
     const around = this.downsample === null ? x : this.downsample(x);
-    return this.relu(add(branch, around));
+    return batchNormRelu(bn3, relu, branch, { residual: around });
   }
 }

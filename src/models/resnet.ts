@@ -1,6 +1,7 @@
 /** ResNet with torchvision's names, order, starting values and outputs. */
 import { ReLU } from "../nn/activation.ts";
 import { BatchNorm2d } from "../nn/batch-norm.ts";
+import { batchNormRelu } from "../nn/batch-norm-relu.ts";
 import { Sequential } from "../nn/container.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Linear } from "../nn/linear.ts";
@@ -81,7 +82,7 @@ export class ResNet extends Module {
 
   /** Shapes: x (N, 3, H, W); returns (N, numClasses). */
   forward(x: Tensor): Tensor {
-    const stem = this.maxpool(this.relu(this.bn1(this.conv1(x))));
+    const stem = this.maxpool(batchNormRelu(this.bn1, this.relu, this.conv1(x)));
     const features = this.layer4(this.layer3(this.layer2(this.layer1(stem))));
     return this.fc(flatten(this.avgpool(features), 1));
   }

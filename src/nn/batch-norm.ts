@@ -26,6 +26,7 @@ import {
   frozenParts,
   keepDecision,
 } from "./batch-norm-decision.ts";
+import { type Epilogue, forwardWith } from "./epilogue.ts";
 import { internals } from "./internals.ts";
 import { Module } from "./module.ts";
 import {
@@ -166,6 +167,11 @@ abstract class BatchNorm extends Module {
    * Throws: ShapeError for another rank; otherwise as `nn.functional.batchNorm`. The counter has moved already when it throws.
    */
   forward(x: Tensor): Tensor {
+    return this[forwardWith](x, {});
+  }
+
+  /** @internal */
+  [forwardWith](x: Tensor, epilogue: Epilogue): Tensor {
     checkRank(this.kind, this.ranks, x);
     const decision = asInFirstRun(this[internals], decide(this), keepDecision);
     const { usesBatch, learns } = decision;
@@ -180,6 +186,7 @@ abstract class BatchNorm extends Module {
     const y = batchNorm(x, runningMean, runningVar, {
       ...{ weight, bias, eps: this.eps, training: usesBatch, skipped },
       ...averagingOf(this),
+      ...epilogue,
     });
     if (skipped !== null) settle(this, skipped);
     if (pools) poolBatch(this, x);

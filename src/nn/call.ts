@@ -15,6 +15,31 @@ export function pathInCall(module: Module): string {
   return found?.[0] ? `${found[0]} (${module.kind})` : module.kind;
 }
 
+/** Told of calls when they end, where hooks would change how they run. */
+export interface Watcher {
+  ended(module: Module, output: unknown): void;
+  /** A ReLU ran in the pass of `bn`, behind the sum with a residual if there was one. */
+  fused(bn: Module, hasResidual: boolean): void;
+}
+
+let watcher: Watcher | null = null;
+
+/** Who watches the calls that run now. */
+export function currentWatcher(): Watcher | null {
+  return watcher;
+}
+
+/** Runs `fn` while `next` is told of every call. */
+export function watchCalls(next: Watcher, fn: () => void): void {
+  const before = watcher;
+  watcher = next;
+  try {
+    fn();
+  } finally {
+    watcher = before;
+  }
+}
+
 /** A generator or iterator would run after the call, when its tensors have ended. */
 function rejectGenerator(kind: string, output: unknown): void {
   const isGenerator =
@@ -33,6 +58,21 @@ function rejectGenerator(kind: string, output: unknown): void {
 
 /** What calling a module does: hooks and `forward`, in a scope of its own. */
 export function callModule(module: Module, args: readonly unknown[]): unknown {
+  return runModule(module, () => {
+    let inputs = convertInputs(args, module[internals].inputDType);
+    for (const hook of module[internals].preHooks) {
+      const replaced = hook(module, inputs);
+      if (replaced !== undefined) inputs = Array.isArray(replaced) ? replaced : [replaced];
+    }
+    let output: unknown = Reflect.apply(module.forward, module, inputs);
+    rejectGenerator(module.kind, output);
+    for (const hook of module[internals].hooks) output = hook(module, inputs, output) ?? output;
+    return output;
+  });
+}
+
+/** Runs a call of `module` that is nothing but `run`, in a scope of its own. */
+export function runModule<Output>(module: Module, run: () => Output): Output {
   callStack.push(module);
   const mode = module.training;
   const firstMode = asInFirstRun(module, mode);
@@ -40,14 +80,8 @@ export function callModule(module: Module, args: readonly unknown[]): unknown {
     if (mode !== firstMode) module.training = firstMode;
     return runInScope(module.kind, (scope) => {
       scope.holders.add(module);
-      let inputs = convertInputs(args, module[internals].inputDType);
-      for (const hook of module[internals].preHooks) {
-        const replaced = hook(module, inputs);
-        if (replaced !== undefined) inputs = Array.isArray(replaced) ? replaced : [replaced];
-      }
-      let output: unknown = Reflect.apply(module.forward, module, inputs);
-      rejectGenerator(module.kind, output);
-      for (const hook of module[internals].hooks) output = hook(module, inputs, output) ?? output;
+      const output = run();
+      watcher?.ended(module, output);
       return output;
     });
   } finally {

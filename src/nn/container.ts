@@ -1,5 +1,6 @@
 import { ArgumentError } from "../core/errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { batchNormRelu, fuses } from "./batch-norm-relu.ts";
 import { Module } from "./module.ts";
 
 /** A module that maps one tensor to one tensor. */
@@ -54,7 +55,7 @@ abstract class Indexed<Item extends Module> extends Module {
   }
 }
 
-/** Layers one after the other. */
+/** Layers one after the other; a batch norm and the ReLU behind it in one pass, as `nn.batchNormRelu` says. */
 export class Sequential extends Indexed<Layer> {
   static override readonly kind: string = "Sequential";
 
@@ -63,8 +64,12 @@ export class Sequential extends Indexed<Layer> {
   }
 
   forward(x: Tensor): Tensor {
+    const layers = this.toArray();
     let y = x;
-    for (const layer of this) y = layer(y);
+    for (let i = 0; i < layers.length; i++) {
+      const isPair = i + 1 < layers.length && fuses(layers[i], layers[i + 1]);
+      y = isPair ? batchNormRelu(layers[i], layers[++i], y) : layers[i](y);
+    }
     return y;
   }
 }

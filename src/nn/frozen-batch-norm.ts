@@ -8,6 +8,7 @@ import { asInFirstRun } from "../tensor/recompute.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { BatchNorm2d } from "./batch-norm.ts";
 import { keepDecision } from "./batch-norm-decision.ts";
+import { type Epilogue, forwardWith } from "./epilogue.ts";
 import { internals } from "./internals.ts";
 import type { LoadPlace, SourceKeys } from "./load-state.ts";
 import { Module } from "./module.ts";
@@ -73,6 +74,11 @@ export class FrozenBatchNorm2d extends Module {
 
   /** Normalises x by the running statistics. Shapes: x (N, C, H, W); returns like x. */
   forward(x: Tensor): Tensor {
+    return this[forwardWith](x, {});
+  }
+
+  /** @internal */
+  [forwardWith](x: Tensor, epilogue: Epilogue): Tensor {
     checkTensor(this.kind, x);
     if (x.shape.length !== 4) {
       throw new ShapeError({
@@ -87,7 +93,7 @@ export class FrozenBatchNorm2d extends Module {
       { usesBatch: false, isTracking: false, learns: false, ...statisticsOf(this) },
       keepDecision,
     );
-    return batchNorm(x, runningMean, runningVar, { weight, bias, eps });
+    return batchNorm(x, runningMean, runningVar, { weight, bias, eps, ...epilogue });
   }
 
   protected override get stateVersion(): number {

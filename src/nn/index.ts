@@ -33,6 +33,7 @@ export {
   isBatchNorm,
 } from "./batch-norm.ts";
 export type { Frozen } from "./batch-norm-decision.ts";
+export { type BatchNormReluOptions, batchNormRelu } from "./batch-norm-relu.ts";
 export { capture } from "./capture.ts";
 /** Keeping gradients small. */
 export * as utils from "./clip-grad.ts";

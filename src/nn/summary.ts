@@ -6,6 +6,7 @@ import { noGrad, scope } from "../tensor/scope.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { isBatchNorm } from "./batch-norm.ts";
 import { decide, type Frozen } from "./batch-norm-decision.ts";
+import { type Watcher, watchCalls } from "./call.ts";
 import { FrozenBatchNorm2d } from "./frozen-batch-norm.ts";
 import type { Module } from "./module.ts";
 import { Parameter } from "./parameter.ts";
@@ -16,6 +17,8 @@ export interface SummaryRow {
   readonly name: string;
   /** Name of its class. */
   readonly kind: string;
+  /** What ran in the same pass as this batch norm, see `nn.batchNormRelu`; null for other modules and where nothing did. */
+  readonly fusedWith: "ReLU" | "sum + ReLU" | null;
   /** Shape of the last output; shapes in brackets for several tensors; null when the module did not run or gave no tensor. */
   readonly outputShape: string | null;
   /** Numbers in own parameters. What several modules share counts where it appears first. */
@@ -57,11 +60,9 @@ export type SummaryInput = Shape | Tensor | readonly (Shape | Tensor)[];
  */
 export function summary(model: Module, input: SummaryInput): Summary {
   const modules = model.namedModules();
-  const shapes = outputShapes(model, inputsOf(model, input));
+  const traces = traceCalls(model, inputsOf(model, input));
   const seen = new Set<unknown>();
-  const rows = modules.map(([name, module], i) =>
-    rowOf(name, module, { outputShape: shapes[i], seen }),
-  );
+  const rows = modules.map(([name, module], i) => rowOf(name, module, { ...traces[i], seen }));
   const total = (key: "parameters" | "buffers") => rows.reduce((sum, row) => sum + row[key], 0);
   const trainable = model
     .parameters()
@@ -80,30 +81,34 @@ function isShape(input: Exclude<SummaryInput, Tensor>): input is Shape {
   return input.every((item) => typeof item === "number");
 }
 
-/** Output shapes in the order of `namedModules()`. */
-function outputShapes(model: Module, inputs: () => readonly Tensor[]): (string | null)[] {
+type Trace = Pick<SummaryRow, "outputShape" | "fusedWith">;
+
+/** What a run shows of each module, in the order of `namedModules()`. */
+function traceCalls(model: Module, inputs: () => readonly Tensor[]): Trace[] {
   const isLazy = model.modules().some((module) => module.kind.startsWith("Lazy"));
   const subject = isLazy ? model.clone() : model;
   const modules = subject.modules();
-  const shapes = modules.map((): string | null => null);
+  const shapes = new Map<Module, string | null>();
+  const fused = new Map<Module, "ReLU" | "sum + ReLU">();
+  const watcher: Watcher = {
+    ended: (module, output) => shapes.set(module, describeShape(output)),
+    fused: (bn, hasResidual) => fused.set(bn, hasResidual ? "sum + ReLU" : "ReLU"),
+  };
   const modes = modules.map((module) => module.training);
   const generatorState = defaultGenerator.state();
-  const hooks = modules.map((module, i) =>
-    module.registerForwardHook((_module, _args, output) => {
-      shapes[i] = describeShape(output);
-    }),
-  );
   try {
     subject.eval();
-    noGrad(() => scope(() => void subject.invoke(inputs())));
+    watchCalls(watcher, () => noGrad(() => scope(() => void subject.invoke(inputs()))));
   } finally {
-    for (const hook of hooks) hook.remove();
     modules.forEach((module, i) => {
       module.training = modes[i];
     });
     defaultGenerator.restore(generatorState);
   }
-  return shapes;
+  return modules.map((module) => ({
+    outputShape: shapes.get(module) ?? null,
+    fusedWith: fused.get(module) ?? null,
+  }));
 }
 
 function describeShape(output: unknown): string | null {
@@ -116,7 +121,7 @@ function describeShape(output: unknown): string | null {
 function rowOf(
   name: string,
   module: Module,
-  { outputShape, seen }: { readonly outputShape: string | null; readonly seen: Set<unknown> },
+  { outputShape, fusedWith, seen }: Trace & { readonly seen: Set<unknown> },
 ): SummaryRow {
   const counts = { parameter: 0, buffer: 0 };
   for (const { kind, value } of module.ownState()) {
@@ -127,6 +132,7 @@ function rowOf(
   return {
     name,
     kind: module.kind,
+    fusedWith,
     outputShape,
     parameters: counts.parameter,
     buffers: counts.buffer,
@@ -153,6 +159,12 @@ function frozenOf(module: Module): Frozen {
 /** What `decide` says of batch norm, for modules without statistics. */
 const otherModule = { learns: true, isTracking: false };
 
+/** "bn2 (BatchNorm2d + sum + ReLU)", indented by depth. */
+function labelOf({ name, kind, fusedWith }: SummaryRow): string {
+  const passes = fusedWith === null ? kind : `${kind} + ${fusedWith}`;
+  return name === "" ? kind : `${"  ".repeat(name.split(".").length)}${name} (${passes})`;
+}
+
 const headings = ["module", "output shape", "parameters", "buffers", "mode", "frozen"] as const;
 
 function format(
@@ -160,13 +172,13 @@ function format(
   totals: { readonly parameters: number; readonly trainable: number; readonly buffers: number },
 ): string {
   const count = (n: number) => (n === 0 ? "-" : n.toLocaleString("en-US"));
-  const cells = rows.map(({ name, kind, outputShape, parameters, buffers, mode, frozen }) => [
-    name === "" ? kind : `${"  ".repeat(name.split(".").length)}${name} (${kind})`,
-    outputShape ?? "-",
-    count(parameters),
-    count(buffers),
-    mode,
-    frozen ?? "-",
+  const cells = rows.map((row) => [
+    labelOf(row),
+    row.outputShape ?? "-",
+    count(row.parameters),
+    count(row.buffers),
+    row.mode,
+    row.frozen ?? "-",
   ]);
   const table = [[...headings], ...cells];
   const widths = headings.map((_, column) => Math.max(...table.map((row) => row[column].length)));
@@ -179,8 +191,12 @@ function format(
       .trimEnd(),
   );
   const { parameters, trainable, buffers } = totals;
+  const fused = rows.filter(({ fusedWith }) => fusedWith !== null).length;
   return [
     ...lines,
+    ...(fused === 0
+      ? []
+      : [`batch norms that run in one pass with what follows their "+": ${fused}`]),
     `${parameters.toLocaleString("en-US")} parameters, ${trainable.toLocaleString("en-US")} of them trainable; ${buffers.toLocaleString("en-US")} numbers in buffers`,
   ].join("\n");
 }

@@ -1,6 +1,7 @@
+import type { Backend } from "../backend/backend.ts";
 import { ArgumentError } from "../core/errors.ts";
-import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { Optimizer, type OptimizerKind } from "./optimizer.ts";
+import { operandOf } from "../tensor/tensor.ts";
+import { groupedBy, type Learning, Optimizer, type OptimizerKind } from "./optimizer.ts";
 import {
   checkAtLeast,
   type GivenParameters,
@@ -59,24 +60,37 @@ const adamW: OptimizerKind<AdamGroupOptions> = {
 
 /** Adam and AdamW differ in their defaults alone. */
 abstract class AdamFamily extends Optimizer<AdamGroupOptions> {
-  protected update(parameter: Tensor, grad: Tensor, group: ParamGroup<AdamGroupOptions>): void {
+  protected update(
+    backend: Backend,
+    learning: readonly Learning[],
+    group: ParamGroup<AdamGroupOptions>,
+  ): void {
     const { lr: learningRate, eps, weightDecay, amsgrad, maximize, decoupledWeightDecay } = group;
     const [beta1, beta2] = group.betas;
-    const state = this.stateOf(parameter);
-    const [expAvg, expAvgSq] = [state.tensor("expAvg"), state.tensor("expAvgSq")];
-    const maxExpAvgSq = amsgrad ? state.tensor("maxExpAvgSq") : null;
-    state.step++;
-    backendFor(parameter).adamStep(
-      operandOf(parameter),
-      operandOf(grad),
-      operandOf(expAvg),
-      operandOf(expAvgSq),
-      maxExpAvgSq && operandOf(maxExpAvgSq),
-      {
-        ...{ learningRate, beta1, beta2, eps, weightDecay, decoupledWeightDecay, maximize },
-        step: state.step,
-      },
-    );
+    const options = {
+      learningRate,
+      beta1,
+      beta2,
+      eps,
+      weightDecay,
+      decoupledWeightDecay,
+      maximize,
+    };
+    const byStep = groupedBy(learning, ({ parameter }) => this.stateOf(parameter).step + 1);
+    for (const [step, together] of byStep) {
+      const entries = together.map(({ parameter, grad }) => {
+        const state = this.stateOf(parameter);
+        return {
+          parameter: operandOf(parameter),
+          grad: operandOf(grad),
+          expAvg: operandOf(state.tensor("expAvg")),
+          expAvgSq: operandOf(state.tensor("expAvgSq")),
+          maxExpAvgSq: amsgrad ? operandOf(state.tensor("maxExpAvgSq")) : null,
+        };
+      });
+      for (const { parameter } of together) this.stateOf(parameter).step = step;
+      backend.adamStep(entries, { ...options, step });
+    }
   }
 }
 

@@ -1,5 +1,6 @@
+import type { Backend } from "../backend/backend.ts";
 import { ArgumentError } from "../core/errors.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { backendFor, type Tensor } from "../tensor/tensor.ts";
 import { type OptimizerState, readState, savedState } from "./optimizer-state.ts";
 import {
   type GivenGroup,
@@ -102,10 +103,13 @@ export abstract class Optimizer<Options extends GroupOptions = GroupOptions> {
   /** Changes every parameter that has a gradient. Statistics of batch norm are none of its business: `forward` moves them. */
   step(): void {
     for (const group of this.paramGroups) {
-      for (const parameter of group.params) {
+      const learning = group.params.flatMap((parameter) => {
         const { grad } = parameter;
-        if (grad === null) continue;
-        this.update(parameter, grad, group);
+        return grad === null ? [] : [{ parameter, grad }];
+      });
+      const byBackend = groupedBy(learning, ({ parameter }) => backendFor(parameter));
+      for (const [backend, together] of byBackend) this.update(backend, together, group);
+      for (const { parameter } of learning) {
         parameter.holding.storage.markWritten("the optimizer's step");
       }
     }
@@ -166,7 +170,33 @@ export abstract class Optimizer<Options extends GroupOptions = GroupOptions> {
     this.paramGroups.push({ ...complete, params: leaves });
   }
 
-  protected abstract update(parameter: Tensor, grad: Tensor, group: ParamGroup<Options>): void;
+  /** Steps parameters of one backend and group. */
+  protected abstract update(
+    backend: Backend,
+    learning: readonly Learning[],
+    group: ParamGroup<Options>,
+  ): void;
+}
+
+/** A parameter that has a gradient. */
+export interface Learning {
+  readonly parameter: Tensor;
+  readonly grad: Tensor;
+}
+
+/** Items by what `keyOf` gives for them, in their order. */
+export function groupedBy<Item, Key>(
+  items: readonly Item[],
+  keyOf: (item: Item) => Key,
+): Map<Key, Item[]> {
+  const groups = new Map<Key, Item[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
 }
 
 /** `given` over `defaults`, without params. Throws ArgumentError for a name that neither options nor schedulers have. */

@@ -1,5 +1,6 @@
-import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { Optimizer, type OptimizerKind } from "./optimizer.ts";
+import type { Backend } from "../backend/backend.ts";
+import { operandOf } from "../tensor/tensor.ts";
+import { type Learning, Optimizer, type OptimizerKind } from "./optimizer.ts";
 import {
   checkAtLeast,
   type GivenParameters,
@@ -59,20 +60,23 @@ export class RMSprop extends Optimizer<RMSpropGroupOptions> {
     super(rmsprop, parameters, options);
   }
 
-  protected update(parameter: Tensor, grad: Tensor, group: ParamGroup<RMSpropGroupOptions>): void {
+  protected update(
+    backend: Backend,
+    learning: readonly Learning[],
+    group: ParamGroup<RMSpropGroupOptions>,
+  ): void {
     const { lr: learningRate, alpha, eps, weightDecay, momentum, centered, maximize } = group;
-    const state = this.stateOf(parameter);
-    const squareAvg = state.tensor("squareAvg");
-    const momentumBuffer = momentum > 0 ? state.tensor("momentumBuffer") : null;
-    const gradAvg = centered ? state.tensor("gradAvg") : null;
-    state.step++;
-    backendFor(parameter).rmspropStep(
-      operandOf(parameter),
-      operandOf(grad),
-      operandOf(squareAvg),
-      gradAvg && operandOf(gradAvg),
-      momentumBuffer && operandOf(momentumBuffer),
-      { learningRate, alpha, eps, weightDecay, momentum, maximize },
-    );
+    const entries = learning.map(({ parameter, grad }) => {
+      const state = this.stateOf(parameter);
+      return {
+        parameter: operandOf(parameter),
+        grad: operandOf(grad),
+        squareAvg: operandOf(state.tensor("squareAvg")),
+        momentumBuffer: momentum > 0 ? operandOf(state.tensor("momentumBuffer")) : null,
+        gradAvg: centered ? operandOf(state.tensor("gradAvg")) : null,
+      };
+    });
+    for (const { parameter } of learning) this.stateOf(parameter).step++;
+    backend.rmspropStep(entries, { learningRate, alpha, eps, weightDecay, momentum, maximize });
   }
 }

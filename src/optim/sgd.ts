@@ -1,6 +1,7 @@
+import type { Backend } from "../backend/backend.ts";
 import { ArgumentError } from "../core/errors.ts";
-import { backendFor, operandOf, type Tensor } from "../tensor/tensor.ts";
-import { Optimizer, type OptimizerKind } from "./optimizer.ts";
+import { operandOf } from "../tensor/tensor.ts";
+import { groupedBy, type Learning, Optimizer, type OptimizerKind } from "./optimizer.ts";
 import {
   checkAtLeast,
   type GivenParameters,
@@ -62,15 +63,27 @@ export class SGD extends Optimizer<SGDGroupOptions> {
     super(sgd, parameters, options);
   }
 
-  protected update(parameter: Tensor, grad: Tensor, group: ParamGroup<SGDGroupOptions>): void {
+  protected update(
+    backend: Backend,
+    learning: readonly Learning[],
+    group: ParamGroup<SGDGroupOptions>,
+  ): void {
     const { lr: learningRate, momentum, dampening, weightDecay, nesterov, maximize } = group;
-    const state = momentum === 0 ? null : this.stateOf(parameter);
-    const isFirstStep = state === null || !state.tensors.has("momentumBuffer");
-    backendFor(parameter).sgdStep(
-      operandOf(parameter),
-      operandOf(grad),
-      state && operandOf(state.tensor("momentumBuffer")),
-      { learningRate, momentum, dampening, weightDecay, nesterov, maximize, isFirstStep },
+    const options = { learningRate, momentum, dampening, weightDecay, nesterov, maximize };
+    const remembers = momentum !== 0;
+    const byFirstStep = groupedBy(
+      learning,
+      ({ parameter }) => remembers && !this.stateOf(parameter).tensors.has("momentumBuffer"),
     );
+    for (const [isFirstStep, together] of byFirstStep) {
+      const entries = together.map(({ parameter, grad }) => ({
+        parameter: operandOf(parameter),
+        grad: operandOf(grad),
+        momentumBuffer: remembers
+          ? operandOf(this.stateOf(parameter).tensor("momentumBuffer"))
+          : null,
+      }));
+      backend.sgdStep(entries, { ...options, isFirstStep });
+    }
   }
 }

@@ -178,14 +178,27 @@ function pass(gradients: Map<GraphNode, Tensor>, to: GraphNode, gradient: Tensor
     gradients.set(to, gradient);
     return;
   }
-  // Out of place: either may be a rule's dy or a view of it, which others still read.
-  const backend = backendFor(present);
-  const sum = allocate(backend, present.shape, present.dtype);
-  backend.copy(operandOf(present), operandOf(sum));
-  backend.addInto(operandOf(gradient), operandOf(sum));
-  gradients.set(to, sum);
-  present.dispose();
-  gradient.dispose();
+  const [sum, other] = ownsMemory(present) ? [present, gradient] : [gradient, present];
+  gradients.set(to, addTo(sum, other));
+}
+
+/** Whether nobody else sees a gradient's memory: otherwise it may be a rule's dy or a view of it, which others still read. */
+function ownsMemory(gradient: Tensor): boolean {
+  return !gradient.holding.storage.isShared;
+}
+
+/** sum + other; both end but for the result, which is `sum` where that is possible. */
+function addTo(sum: Tensor, other: Tensor): Tensor {
+  const backend = backendFor(sum);
+  let result = sum;
+  if (!ownsMemory(sum)) {
+    result = allocate(backend, sum.shape, sum.dtype);
+    backend.copy(operandOf(sum), operandOf(result));
+    sum.dispose();
+  }
+  backend.addInto(operandOf(other), operandOf(result));
+  other.dispose();
+  return result;
 }
 
 /** leaf.grad += gradient. A gradient whose memory nobody else reads becomes the leaf's own without a copy. */
@@ -197,7 +210,7 @@ function accumulate(leaf: Tensor, gradient: Tensor): void {
   if (leaf.grad !== null) {
     backend.addInto(operandOf(gradient), operandOf(leaf.grad));
     leaf.grad.holding.storage.markWritten("backward");
-  } else if (storage.isShared || gradient.offset !== 0) {
+  } else if (!ownsMemory(gradient) || gradient.offset !== 0) {
     leaf.grad = allocate(backend, shape, dtype, "nobody");
     backend.copy(operandOf(gradient), operandOf(leaf.grad));
   } else {

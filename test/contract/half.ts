@@ -194,14 +194,18 @@ function optimizerCase(kernel: "sgdStep" | "adamStep" | "rmspropStep" | "average
   const runs: Readonly<Record<typeof kernel, KernelCase["run"]>> = {
     sgdStep: (backend, o) => {
       const options = { ...common, dampening: 0, nesterov: true, isFirstStep: false };
-      backend.sgdStep(o.parameter, o.grad, o.first, options);
+      backend.sgdStep([{ parameter: o.parameter, grad: o.grad, momentumBuffer: o.first }], options);
     },
     adamStep: (backend, o) => {
       const options = { ...common, beta1: 0.9, beta2: 0.99, decoupledWeightDecay: true, step: 3 };
-      backend.adamStep(o.parameter, o.grad, o.first, o.second, o.third, options);
+      const averages = { expAvg: o.first, expAvgSq: o.second, maxExpAvgSq: o.third };
+      backend.adamStep([{ parameter: o.parameter, grad: o.grad, ...averages }], options);
     },
-    rmspropStep: (backend, o) =>
-      backend.rmspropStep(o.parameter, o.grad, o.first, null, o.third, { ...common, alpha: 0.9 }),
+    rmspropStep: (backend, o) => {
+      const averages = { squareAvg: o.first, gradAvg: null, momentumBuffer: o.third };
+      const entries = [{ parameter: o.parameter, grad: o.grad, ...averages }];
+      backend.rmspropStep(entries, { ...common, alpha: 0.9 });
+    },
     averageInto: (backend, o) => backend.averageInto(o.grad, o.parameter, 0.3),
   };
   return {

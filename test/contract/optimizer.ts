@@ -1,9 +1,22 @@
-import type { AdamOptions, RmspropOptions, SgdOptions } from "../../src/backend/backend.ts";
-import { expectLikeReference, inout, input, type KernelCase } from "../support/kernel-case.ts";
+import type {
+  AdamEntry,
+  AdamOptions,
+  RmspropEntry,
+  RmspropOptions,
+  SgdOptions,
+} from "../../src/backend/backend.ts";
+import {
+  expectLikeReference,
+  inout,
+  input,
+  type KernelCase,
+  type Operands,
+} from "../support/kernel-case.ts";
 import { lengths, longLength } from "../support/layouts.ts";
 import { distinct } from "../support/random.ts";
 import type { Claim } from "./backend.ts";
 import { combine } from "./movement.ts";
+import { listCases } from "./optimizer-lists.ts";
 
 type Sgd = Omit<SgdOptions, "isFirstStep">;
 type Adam = Omit<AdamOptions, "step"> & { readonly amsgrad: boolean };
@@ -127,6 +140,10 @@ export function optimizerContract(claim: Claim): void {
     expectLikeReference(backend, infiniteParameterCases()),
   );
 
+  claim("every step: a list of parameters of all sizes, each as if it were alone", (backend) =>
+    expectLikeReference(backend, listCases(lengths)),
+  );
+
   claim("averageInto: weights from 0 to 1, far ends exact", (backend) =>
     expectLikeReference(backend, combine([0, 0.1, 0.5, 0.75, 1], lengths, averageCase)),
   );
@@ -142,7 +159,10 @@ function plainCase(options: Sgd, n: number): KernelCase {
     given: { parameter: inout(distinct(n, { seed: 1 })), grad: input(distinct(n, { seed: 2 })) },
     run: (backend, o) => {
       for (const step of steps)
-        backend.sgdStep(o.parameter, o.grad, null, { ...options, isFirstStep: step === 1 });
+        backend.sgdStep([{ parameter: o.parameter, grad: o.grad, momentumBuffer: null }], {
+          ...options,
+          isFirstStep: step === 1,
+        });
     },
   };
 }
@@ -158,7 +178,10 @@ function momentumCase(options: Sgd, n: number): KernelCase {
     },
     run: (backend, o) => {
       for (const step of steps)
-        backend.sgdStep(o.parameter, o.grad, o.buffer, { ...options, isFirstStep: step === 1 });
+        backend.sgdStep([{ parameter: o.parameter, grad: o.grad, momentumBuffer: o.buffer }], {
+          ...options,
+          isFirstStep: step === 1,
+        });
     },
   };
 }
@@ -179,11 +202,19 @@ function adamCase(options: Adam, n: number): KernelCase {
     run: (backend, o) => {
       const maximum = options.amsgrad ? o.maxExpAvgSq : null;
       for (const step of steps) {
-        const g = step === 3 ? o.smaller : o.grad;
-        backend.adamStep(o.parameter, g, o.expAvg, o.expAvgSq, maximum, { ...options, step });
+        const grad = step === 3 ? o.smaller : o.grad;
+        backend.adamStep([{ ...adamEntry(o), grad, maxExpAvgSq: maximum }], { ...options, step });
       }
     },
   };
+}
+
+function adamEntry({ parameter, grad, expAvg, expAvgSq }: Operands): AdamEntry {
+  return { parameter, grad, expAvg, expAvgSq, maxExpAvgSq: null };
+}
+
+function rmspropEntry({ parameter, grad, squareAvg }: Operands): RmspropEntry {
+  return { parameter, grad, squareAvg, gradAvg: null, momentumBuffer: null };
 }
 
 function tinyGradientCase(step: number): KernelCase {
@@ -197,8 +228,7 @@ function tinyGradientCase(step: number): KernelCase {
       expAvg: inout(magnitudes.map((g) => g * 0.5)),
       expAvgSq: inout(magnitudes.map((g) => g * g)),
     },
-    run: (backend, o) =>
-      backend.adamStep(o.parameter, o.grad, o.expAvg, o.expAvgSq, null, { ...adam, step }),
+    run: (backend, o) => backend.adamStep([adamEntry(o)], { ...adam, step }),
   };
 }
 
@@ -216,7 +246,7 @@ function rmspropCase(options: Rmsprop, n: number): KernelCase {
       const gradAvg = options.centered ? o.gradAvg : null;
       const buffer = options.momentum > 0 ? o.buffer : null;
       for (const _ of steps)
-        backend.rmspropStep(o.parameter, o.grad, o.squareAvg, gradAvg, buffer, options);
+        backend.rmspropStep([{ ...rmspropEntry(o), gradAvg, momentumBuffer: buffer }], options);
     },
   };
 }
@@ -233,10 +263,7 @@ function negativeVarianceCase(): KernelCase {
       gradAvg: inout(Float32Array.from({ length: n }, (_, i) => 0.8 + i * 0.1)),
     },
     run: (backend, o) =>
-      backend.rmspropStep(o.parameter, o.grad, o.squareAvg, o.gradAvg, null, {
-        ...rmsprop,
-        alpha: 1,
-      }),
+      backend.rmspropStep([{ ...rmspropEntry(o), gradAvg: o.gradAvg }], { ...rmsprop, alpha: 1 }),
   };
 }
 
@@ -253,7 +280,10 @@ function infiniteParameterCases(): KernelCase[] {
       given: given(),
       run: (backend, o) => {
         const options = { ...plainSgd, weightDecay, momentum: 0.9, isFirstStep: false };
-        backend.sgdStep(o.parameter, o.grad, o.first, options);
+        backend.sgdStep(
+          [{ parameter: o.parameter, grad: o.grad, momentumBuffer: o.first }],
+          options,
+        );
       },
     },
     {
@@ -261,7 +291,8 @@ function infiniteParameterCases(): KernelCase[] {
       given: given(),
       run: (backend, o) => {
         const options = { ...adam, weightDecay, step: 1 };
-        backend.adamStep(o.parameter, o.grad, o.first, o.second, null, options);
+        const state = { expAvg: o.first, expAvgSq: o.second };
+        backend.adamStep([adamEntry({ ...o, ...state })], options);
       },
     },
     {
@@ -269,7 +300,8 @@ function infiniteParameterCases(): KernelCase[] {
       given: given(),
       run: (backend, o) => {
         const options = { ...rmsprop, weightDecay };
-        backend.rmspropStep(o.parameter, o.grad, o.first, o.second, null, options);
+        const entry = rmspropEntry({ ...o, squareAvg: o.first });
+        backend.rmspropStep([{ ...entry, gradAvg: o.second }], options);
       },
     },
   ]);
@@ -301,6 +333,7 @@ export function largeOptimizerCases(): KernelCase[] {
     adamCase({ ...adam, weightDecay: 0.1 }, longLength),
     adamCase({ ...adam, amsgrad: true }, longLength),
     rmspropCase({ ...rmsprop, centered: true, momentum: 0.9 }, longLength),
+    ...listCases([longLength, 5, longLength]),
     averageCase(0.3, longLength),
   ];
 }

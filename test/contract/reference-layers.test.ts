@@ -171,7 +171,7 @@ describe("optimizers", () => {
     const { parameter, buffer } = await resultsOf(given, (backend, o) => {
       for (const isFirstStep of [true, false]) {
         const step = { ...options, nesterov: true, maximize: false, isFirstStep };
-        backend.sgdStep(o.parameter, o.grad, o.buffer, step);
+        backend.sgdStep([{ parameter: o.parameter, grad: o.grad, momentumBuffer: o.buffer }], step);
       }
     });
     // Step 1: g = 1 + 1 = 2, buffer 2, moves by 0.1 * (2 + 1) to 3.7.
@@ -191,7 +191,9 @@ describe("optimizers", () => {
     const { parameter, expAvg, expAvgSq } = await resultsOf(given, (backend, o) => {
       for (const step of [1, 2]) {
         const more = { decoupledWeightDecay: false, maximize: false, step };
-        backend.adamStep(o.parameter, o.grad, o.expAvg, o.expAvgSq, null, { ...options, ...more });
+        const { parameter, grad, expAvg, expAvgSq } = o;
+        const entry = { parameter, grad, expAvg, expAvgSq, maxExpAvgSq: null };
+        backend.adamStep([entry], { ...options, ...more });
       }
     });
     // Step 1: g = 2, corrected averages 2 and 4: moves by 0.1 * 2 / 2.5 to 3.92.

@@ -13,10 +13,10 @@ export interface Cut {
   readonly perChunk: number;
 }
 
-/** Cuts evenly, into chunks of at most `chunkElements`. */
-export function cutEvenly(count: number): Cut {
-  const most = Math.ceil(count / chunkElements);
-  const perChunk = most === 0 ? 64 : Math.ceil(count / most / 64) * 64;
+/** Cuts evenly, into chunks of at most `elements` each. */
+export function cutEvenly(count: number, elements = chunkElements): Cut {
+  const fewest = Math.ceil(count / elements);
+  const perChunk = fewest === 0 ? 64 : Math.ceil(count / fewest / 64) * 64;
   return { chunks: Math.ceil(count / perChunk), perChunk };
 }
 

@@ -1,17 +1,41 @@
-/** Optimizer steps: each reads and writes parameter, gradient and state once. Tails run the same formula on one lane. */
+/**
+ * Optimizer steps over lists of parameters: each reads and writes parameter, gradient and state once. Scalars are spread over lanes
+ * before the loop, since the compiler can't know that what the loop stores is not the job. Tails run the same formula on one lane.
+ */
 import { madd } from "./simd";
 
-/** Scalars of an SGD step, rounded to float32 as PyTorch does when it multiplies a float32 tensor by them. */
-class Sgd {
+/** One parameter of a list. */
+class Entry {
   parameter: usize;
   grad: usize;
-  /** 0 without momentum. */
-  momentumBuffer: usize;
+  /** What the optimizer remembers; 0 for what it does not need. */
+  first: usize;
+  second: usize;
+  third: usize;
   count: usize;
   perChunk: usize;
+  /** Chunks of the parameters before. */
+  firstChunk: u32;
+
+  /** Bytes from the start of the parameter to that of a chunk. */
+  start(chunk: u32): usize {
+    return (<usize>(chunk - this.firstChunk) * this.perChunk) << 2;
+  }
+
+  end(chunk: u32): usize {
+    return min(this.start(chunk) + (this.perChunk << 2), this.count << 2);
+  }
+}
+
+/** The entries lie behind the scalars of the step, which round to float32 as PyTorch does when it multiplies a float32 tensor by them. */
+class Step {
+  entries: u32;
   /** -1 to climb. */
   sign: f32;
   weightDecay: f32;
+}
+
+class Sgd extends Step {
   learningRate: f32;
   momentum: f32;
   /** 1 - dampening. */
@@ -20,19 +44,8 @@ class Sgd {
   nesterov: u32;
 }
 
-class Adam {
-  parameter: usize;
-  grad: usize;
-  expAvg: usize;
-  expAvgSq: usize;
-  /** 0 without amsgrad. */
-  maxExpAvgSq: usize;
-  count: usize;
-  perChunk: usize;
-  /** -1 to climb. */
-  sign: f32;
-  /** Added to the gradient; 0 when the decay is decoupled. */
-  weightDecay: f32;
+/** The weight decay is what is added to the gradient; 0 when it is decoupled. */
+class Adam extends Step {
   /** What decoupled decay leaves of the parameter; 1 without. */
   kept: f32;
   beta1: f32;
@@ -48,19 +61,7 @@ class Adam {
   eps: f32;
 }
 
-class Rmsprop {
-  parameter: usize;
-  grad: usize;
-  squareAvg: usize;
-  /** 0 unless centered. */
-  gradAvg: usize;
-  /** 0 without momentum. */
-  momentumBuffer: usize;
-  count: usize;
-  perChunk: usize;
-  /** -1 to climb. */
-  sign: f32;
-  weightDecay: f32;
+class Rmsprop extends Step {
   learningRate: f32;
   alpha: f32;
   /** 1 - alpha. */
@@ -69,8 +70,25 @@ class Rmsprop {
   eps: f32;
 }
 
+/** The entry that a chunk belongs to: the last that begins at it or before. */
+function entryOf<Job>(job: usize, chunk: u32): Entry {
+  const table = job + offsetof<Job>();
+  let low: u32 = 0;
+  let high = changetype<Step>(job).entries;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (changetype<Entry>(table + middle * offsetof<Entry>()).firstChunk <= chunk) low = middle;
+    else high = middle;
+  }
+  return changetype<Entry>(table + low * offsetof<Entry>());
+}
+
 /** Four lanes of memory, or one at the end of the data. */
 class Four {
+  bytes(): usize {
+    return 16;
+  }
+
   load(at: usize): v128 {
     return v128.load(at);
   }
@@ -81,6 +99,10 @@ class Four {
 }
 
 class One {
+  bytes(): usize {
+    return 4;
+  }
+
   load(at: usize): v128 {
     return v128.load32_zero(at);
   }
@@ -90,111 +112,149 @@ class One {
   }
 }
 
-/** sign * grad + weightDecay * parameter; without decay not even an infinite parameter counts. */
-function penalised<Job>(job: Job, grad: v128, parameter: v128): v128 {
-  const g = f32x4.mul(f32x4.splat(job.sign), grad);
-  return job.weightDecay === 0 ? g : madd(f32x4.splat(job.weightDecay), parameter, g);
-}
-
 /** decay * old + share * x. */
-function mixed(decay: f32, old: v128, share: f32, x: v128): v128 {
-  return madd(f32x4.splat(share), x, f32x4.mul(f32x4.splat(decay), old));
+function mixed(decay: v128, old: v128, share: v128, x: v128): v128 {
+  return madd(share, x, f32x4.mul(decay, old));
 }
 
 /** decay * old + share * x * x. */
-function mixedSquare(decay: f32, old: v128, share: f32, x: v128): v128 {
-  return madd(f32x4.mul(f32x4.splat(share), x), x, f32x4.mul(f32x4.splat(decay), old));
+function mixedSquare(decay: v128, old: v128, share: v128, x: v128): v128 {
+  return madd(f32x4.mul(share, x), x, f32x4.mul(decay, old));
 }
 
-/** The momentum buffer's new value for gradient g. */
-function momentumOf<Lanes>(job: Sgd, at: usize, g: v128): v128 {
-  if (job.isFirstStep) return g;
-  const share = f32x4.mul(f32x4.splat(job.share), g);
-  const old = changetype<Lanes>(0).load(job.momentumBuffer + at);
-  return madd(f32x4.splat(job.momentum), old, share);
+/** sign * grad + weightDecay * parameter; without decay not even an infinite parameter counts. */
+function penalised(sign: v128, grad: v128, decay: v128, parameter: v128, decays: bool): v128 {
+  const g = f32x4.mul(sign, grad);
+  return decays ? madd(decay, parameter, g) : g;
 }
 
-function sgdLanes<Lanes>(job: Sgd, at: usize): void {
+function sgdLanes<Lanes>(job: Sgd, entry: Entry, start: usize, end: usize): usize {
   const lanes = changetype<Lanes>(0);
-  const parameter = lanes.load(job.parameter + at);
-  const g = penalised<Sgd>(job, lanes.load(job.grad + at), parameter);
-  let direction = g;
-  if (job.momentumBuffer !== 0) {
-    const buffer = momentumOf<Lanes>(job, at, g);
-    lanes.store(job.momentumBuffer + at, buffer);
-    direction = job.nesterov ? madd(f32x4.splat(job.momentum), buffer, g) : buffer;
+  const parameters = entry.parameter;
+  const grads = entry.grad;
+  const buffers = entry.first;
+  const sign = f32x4.splat(job.sign);
+  const decay = f32x4.splat(job.weightDecay);
+  const decays = job.weightDecay !== 0;
+  const climb = f32x4.splat(-job.learningRate);
+  const momentum = f32x4.splat(job.momentum);
+  const share = f32x4.splat(job.share);
+  const isFirstStep = job.isFirstStep !== 0;
+  const nesterov = job.nesterov !== 0;
+  let at = start;
+  for (; at + lanes.bytes() <= end; at += lanes.bytes()) {
+    const parameter = lanes.load(parameters + at);
+    const g = penalised(sign, lanes.load(grads + at), decay, parameter, decays);
+    let direction = g;
+    if (buffers !== 0) {
+      let buffer = g;
+      if (!isFirstStep) {
+        buffer = madd(momentum, lanes.load(buffers + at), f32x4.mul(share, g));
+      }
+      lanes.store(buffers + at, buffer);
+      direction = nesterov ? madd(momentum, buffer, g) : buffer;
+    }
+    lanes.store(parameters + at, madd(climb, direction, parameter));
   }
-  const y = madd(f32x4.splat(-job.learningRate), direction, parameter);
-  lanes.store(job.parameter + at, y);
+  return at;
 }
 
-export function sgd(job: Sgd, chunk: i32, thread: i32): void {
-  const first = <usize>chunk * job.perChunk;
-  const end = min(first + job.perChunk, job.count) << 2;
-  let at = first << 2;
-  for (; at + 16 <= end; at += 16) sgdLanes<Four>(job, at);
-  for (; at < end; at += 4) sgdLanes<One>(job, at);
+export function sgd(job: usize, chunk: i32, thread: i32): void {
+  const step = changetype<Sgd>(job);
+  const entry = entryOf<Sgd>(job, chunk);
+  const end = entry.end(chunk);
+  const tail = sgdLanes<Four>(step, entry, entry.start(chunk), end);
+  sgdLanes<One>(step, entry, tail, end);
 }
 
-function adamLanes<Lanes>(job: Adam, at: usize): void {
+function adamLanes<Lanes>(job: Adam, entry: Entry, start: usize, end: usize): usize {
   const lanes = changetype<Lanes>(0);
-  const parameter = lanes.load(job.parameter + at);
-  const g = penalised<Adam>(job, lanes.load(job.grad + at), parameter);
-  const average = mixed(job.beta1, lanes.load(job.expAvg + at), job.share1, g);
-  let square = mixedSquare(job.beta2, lanes.load(job.expAvgSq + at), job.share2, g);
-  lanes.store(job.expAvg + at, average);
-  lanes.store(job.expAvgSq + at, square);
-  if (job.maxExpAvgSq !== 0) {
-    square = f32x4.max(lanes.load(job.maxExpAvgSq + at), square);
-    lanes.store(job.maxExpAvgSq + at, square);
+  const parameters = entry.parameter;
+  const grads = entry.grad;
+  const averages = entry.first;
+  const squares = entry.second;
+  const maxima = entry.third;
+  const sign = f32x4.splat(job.sign);
+  const decay = f32x4.splat(job.weightDecay);
+  const decays = job.weightDecay !== 0;
+  const kept = f32x4.splat(job.kept);
+  const beta1 = f32x4.splat(job.beta1);
+  const share1 = f32x4.splat(job.share1);
+  const beta2 = f32x4.splat(job.beta2);
+  const share2 = f32x4.splat(job.share2);
+  const stepSize = f32x4.splat(job.stepSize);
+  const correction = f32x4.splat(job.correction);
+  const eps = f32x4.splat(job.eps);
+  let at = start;
+  for (; at + lanes.bytes() <= end; at += lanes.bytes()) {
+    const parameter = lanes.load(parameters + at);
+    const g = penalised(sign, lanes.load(grads + at), decay, parameter, decays);
+    const average = mixed(beta1, lanes.load(averages + at), share1, g);
+    let square = mixedSquare(beta2, lanes.load(squares + at), share2, g);
+    lanes.store(averages + at, average);
+    lanes.store(squares + at, square);
+    if (maxima !== 0) {
+      square = f32x4.max(lanes.load(maxima + at), square);
+      lanes.store(maxima + at, square);
+    }
+    const denominator = madd(f32x4.sqrt(square), correction, eps);
+    const step = f32x4.div(f32x4.mul(stepSize, average), denominator);
+    lanes.store(parameters + at, f32x4.sub(f32x4.mul(kept, parameter), step));
   }
-  const root = f32x4.sqrt(square);
-  const denominator = madd(root, f32x4.splat(job.correction), f32x4.splat(job.eps));
-  const step = f32x4.div(f32x4.mul(f32x4.splat(job.stepSize), average), denominator);
-  const kept = f32x4.mul(f32x4.splat(job.kept), parameter);
-  lanes.store(job.parameter + at, f32x4.sub(kept, step));
+  return at;
 }
 
-export function adam(job: Adam, chunk: i32, thread: i32): void {
-  const first = <usize>chunk * job.perChunk;
-  const end = min(first + job.perChunk, job.count) << 2;
-  let at = first << 2;
-  for (; at + 16 <= end; at += 16) adamLanes<Four>(job, at);
-  for (; at < end; at += 4) adamLanes<One>(job, at);
+export function adam(job: usize, chunk: i32, thread: i32): void {
+  const step = changetype<Adam>(job);
+  const entry = entryOf<Adam>(job, chunk);
+  const end = entry.end(chunk);
+  const tail = adamLanes<Four>(step, entry, entry.start(chunk), end);
+  adamLanes<One>(step, entry, tail, end);
 }
 
-/** The second moment, or the variance when centered. Numerics: rounding must not make it negative, whose root is NaN. */
-function varianceOf<Lanes>(job: Rmsprop, at: usize, g: v128, square: v128): v128 {
-  if (job.gradAvg === 0) return square;
+/** Centered, the variance takes the place of the second moment. Numerics: rounding must not make it negative, whose root is NaN. */
+function rmspropLanes<Lanes>(job: Rmsprop, entry: Entry, start: usize, end: usize): usize {
   const lanes = changetype<Lanes>(0);
-  const average = mixed(job.alpha, lanes.load(job.gradAvg + at), job.share, g);
-  lanes.store(job.gradAvg + at, average);
-  return f32x4.max(madd(f32x4.neg(average), average, square), f32x4.splat(0));
-}
-
-function rmspropLanes<Lanes>(job: Rmsprop, at: usize): void {
-  const lanes = changetype<Lanes>(0);
-  const parameter = lanes.load(job.parameter + at);
-  const g = penalised<Rmsprop>(job, lanes.load(job.grad + at), parameter);
-  const square = mixedSquare(job.alpha, lanes.load(job.squareAvg + at), job.share, g);
-  lanes.store(job.squareAvg + at, square);
-  const root = f32x4.sqrt(varianceOf<Lanes>(job, at, g, square));
-  let direction = f32x4.div(g, f32x4.add(root, f32x4.splat(job.eps)));
-  if (job.momentumBuffer !== 0) {
-    const old = lanes.load(job.momentumBuffer + at);
-    direction = madd(f32x4.splat(job.momentum), old, direction);
-    lanes.store(job.momentumBuffer + at, direction);
+  const parameters = entry.parameter;
+  const grads = entry.grad;
+  const squares = entry.first;
+  const averages = entry.second;
+  const buffers = entry.third;
+  const sign = f32x4.splat(job.sign);
+  const decay = f32x4.splat(job.weightDecay);
+  const decays = job.weightDecay !== 0;
+  const climb = f32x4.splat(-job.learningRate);
+  const alpha = f32x4.splat(job.alpha);
+  const share = f32x4.splat(job.share);
+  const momentum = f32x4.splat(job.momentum);
+  const eps = f32x4.splat(job.eps);
+  let at = start;
+  for (; at + lanes.bytes() <= end; at += lanes.bytes()) {
+    const parameter = lanes.load(parameters + at);
+    const g = penalised(sign, lanes.load(grads + at), decay, parameter, decays);
+    let variance = mixedSquare(alpha, lanes.load(squares + at), share, g);
+    lanes.store(squares + at, variance);
+    if (averages !== 0) {
+      const average = mixed(alpha, lanes.load(averages + at), share, g);
+      lanes.store(averages + at, average);
+      variance = f32x4.max(madd(f32x4.neg(average), average, variance), f32x4.splat(0));
+    }
+    let direction = f32x4.div(g, f32x4.add(f32x4.sqrt(variance), eps));
+    if (buffers !== 0) {
+      direction = madd(momentum, lanes.load(buffers + at), direction);
+      lanes.store(buffers + at, direction);
+    }
+    lanes.store(parameters + at, madd(climb, direction, parameter));
   }
-  const y = madd(f32x4.splat(-job.learningRate), direction, parameter);
-  lanes.store(job.parameter + at, y);
+  return at;
 }
 
-export function rmsprop(job: Rmsprop, chunk: i32, thread: i32): void {
-  const first = <usize>chunk * job.perChunk;
-  const end = min(first + job.perChunk, job.count) << 2;
-  let at = first << 2;
-  for (; at + 16 <= end; at += 16) rmspropLanes<Four>(job, at);
-  for (; at < end; at += 4) rmspropLanes<One>(job, at);
+export function rmsprop(job: usize, chunk: i32, thread: i32): void {
+  const step = changetype<Rmsprop>(job);
+  const entry = entryOf<Rmsprop>(job, chunk);
+  const end = entry.end(chunk);
+  const tail = rmspropLanes<Four>(step, entry, entry.start(chunk), end);
+  rmspropLanes<One>(step, entry, tail, end);
 }
 
 /** Counted from the nearer end, so that weight 1 gives x itself. */
