@@ -1,20 +1,12 @@
 import type { Conv2dLayout } from "../backend.ts";
-import { imageOf, imagePlan } from "./conv-plan.ts";
 import type { GradWeightOperands } from "./conv-weight.ts";
 import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
-import { suitsWinograd, tilesOf } from "./winograd.ts";
+import { suitsWinograd } from "./winograd.ts";
 
-/** Tiles of a dot product: enough to make its end cheap. */
-const enoughTiles = 256;
 /** Pixels of dy, in all images, among which the rounding of the transforms does not stand out. */
 const fewestPixels = 100;
-/** Channels on either side that a thread transforms at a time; each serves all of the other side. */
-const mostChannels = 64;
-/** The images are split into parts, each with sums of its own, to give this many units of work ... */
-const enoughUnits = 32;
-/** ... as far as the sums do not need more floats than this. */
-const mostSums = 1 << 22;
+const P = process.env;
 
 /**
  * Whether `winogradGradWeight` can compute this gradient, and is faster than the direct way and as exact.
@@ -33,59 +25,66 @@ export function winogradGradWeight(
   layout: Conv2dLayout,
 ): void {
   const cut = cutOf(layout);
-  const { reading, image, passTiles, outPerBlock } = cut;
-  const pairedChannels = roundUp(reading.channels, 2);
-  const sliceFloats = 16 * pairedChannels * outPerBlock;
-  // A cache line more than needed, so that the 4 x 4 elements keep out of each other's way.
-  const inputFloats = reading.channels * passTiles + 16;
-  const gradientFloats = outPerBlock * passTiles + 16;
-  const slices = cut.outBlocks * cut.inBlocks;
-  const sumsBytes = 4 * cut.parts * slices * sliceFloats;
-  machine.temporary(sumsBytes + 4 * pairedChannels, (sums) => {
-    const offsets = Int32Array.from(
-      { length: pairedChannels },
-      (_, c) => Math.min(c, reading.channels - 1) * passTiles * 4,
-    );
-    machine.memory.i32.set(offsets, (sums + sumsBytes) / 4);
-    // The words of `WinogradWeightPlan` in kernels/winograd-weight.ts.
-    const words = [
-      ...imagePlan(reading, image),
-      ...[layout.N, layout.C, layout.K, layout.outH, layout.outW, cut.rowTiles],
-      ...[cut.rowsPerPass, cut.imagesPerPass, cut.imagesPerPart],
-      ...[cut.inBlocks, outPerBlock, cut.outBlocks],
-      ...[passTiles, inputFloats, gradientFloats, sliceFloats, sums + sumsBytes],
-    ];
-    withJob(machine, words, (plan) => {
-      const scratchBytes = 4 * (image.floats + 16 * (inputFloats + gradientFloats));
+  const { scratch } = cut;
+  const tiles = [cut.tileColumns, cut.tileRows, cut.tiles, cut.tileBlocks];
+  // The words of `WinogradTiles` and `WinogradWeightPlan` in kernels/winograd-strips.ts and winograd-weight.ts.
+  const words = [
+    ...[layout.C, layout.H, layout.W, layout.paddingH, layout.paddingW, ...tiles],
+    ...[cut.inputFloats, 6, cut.pitch, 6 * cut.stripFloats, 4 * scratch.places],
+    ...[layout.K, cut.parts, cut.channelsPerBlock, cut.channelBlocks],
+    ...[cut.outPerBlock, cut.outBlocks, cut.gradientFloats, cut.sumFloats],
+    ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
+  ];
+  const reading = [
+    ...[layout.K, layout.outH, layout.outW, 0, 0, ...tiles],
+    ...[cut.gradientFloats, 4, cut.pitch, 4 * cut.stripFloats, 4 * scratch.places],
+  ];
+  const slices = cut.channelBlocks * cut.outBlocks;
+  const dWeight = addressOf(operands.dWeight);
+  const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;
+  machine.temporary(4 * partFloats, (sums) => {
+    withJob(machine, [...words, ...reading], (plan) => {
+      const own = [machine.scratch(4 * scratch.end), 4 * scratch.end];
+      const [dy, x] = [addressOf(operands.dy), addressOf(operands.x)];
       machine.run("winogradGradWeight", cut.parts * slices, [
-        ...[plan, addressOf(operands.dy), addressOf(operands.x), sums],
-        ...[machine.scratch(scratchBytes), scratchBytes],
+        ...[plan, plan + 4 * words.length, dy, x, sums, dWeight, ...own],
       ]);
-      machine.run("winogradSumWeights", slices * (outPerBlock / 4), [
-        ...[plan, sums, cut.parts, addressOf(operands.dWeight)],
+      if (cut.parts === 1) return;
+      machine.run("winogradSumWeights", (slices * cut.outPerBlock) / 4, [
+        ...[plan, sums, dWeight, ...own],
       ]);
     });
   });
 }
 
 /** How the work is cut, by shapes only. */
-function cutOf(layout: Conv2dLayout) {
-  const { N, C, K } = layout;
-  const channels = evenly(C, mostChannels);
-  const { reading, rowTiles } = tilesOf({ ...layout, channels });
-  const tileRows = reading.vertical.outSize;
-  const rowsPerPass = evenly(tileRows, Math.floor(enoughTiles / rowTiles));
-  const fullPass = Math.ceil(Math.min(enoughTiles / (tileRows * rowTiles), Math.max(N, 1)));
-  const imagesPerPass = rowsPerPass < tileRows ? 1 : fullPass;
-  const outPerBlock = roundUp(evenly(K, mostChannels), 4);
-  const [inBlocks, outBlocks] = [Math.ceil(C / channels), Math.ceil(K / outPerBlock)];
-  const slices = inBlocks * outBlocks;
-  const partsWanted = Math.min(enoughUnits, mostSums / (16 * channels * outPerBlock)) / slices;
-  const imagesPerPart = Math.max(imagesPerPass, Math.ceil(N / Math.max(1, partsWanted)));
+function cutOf({ N, C, K, outH, outW }: Conv2dLayout) {
+  const [tileRows, tileColumns] = [Math.ceil(outH / 4), Math.ceil(outW / 4)];
+  const tiles = N * tileRows * tileColumns;
+  const panels = Math.ceil(tiles / 8);
+  const tileBlocks = Math.ceil(panels / Number(P.TB ?? 4));
+  const panelsPerBlock = Math.ceil(panels / tileBlocks);
+  const channelsPerBlock = roundUp(evenly(C, Number(P.CB ?? 64)), 8);
+  const outPerBlock = roundUp(evenly(K, Number(P.OB ?? 64)), 4);
+  const channelBlocks = Math.ceil(C / channelsPerBlock);
+  const outBlocks = Math.ceil(K / outPerBlock);
+  const parts = Math.min(tileBlocks, Math.ceil(Number(P.UN ?? 16) / (channelBlocks * outBlocks)));
+  const pitch = 4 * Math.min(tileColumns, 8 * panelsPerBlock) + 2;
+  const strips = Math.ceil((8 * panelsPerBlock - 1) / tileColumns) + 1;
+  const stripFloats = pitch * strips;
+  const inputFloats = 8 * panelsPerBlock * channelsPerBlock + 16;
+  const gradientFloats = 8 * panelsPerBlock * outPerBlock + 16;
+  const sumFloats = 36 * channelsPerBlock * outPerBlock;
+  const places = roundUp(8 * 6 * stripFloats, 16);
+  const work = places + 8 * panelsPerBlock;
+  const inputs = roundUp(work + 192, 16);
+  const gradients = inputs + 36 * inputFloats;
+  const sums = gradients + 36 * gradientFloats;
+  const end = sums + (parts === 1 ? sumFloats : 0);
   return {
-    ...{ reading, image: imageOf(reading, rowsPerPass), rowTiles, rowsPerPass },
-    ...{ imagesPerPass, passTiles: imagesPerPass * rowsPerPass * rowTiles },
-    ...{ imagesPerPart, parts: Math.ceil(N / imagesPerPart) },
-    ...{ inBlocks, outPerBlock, outBlocks },
+    ...{ tileColumns, tileRows, tiles, tileBlocks, pitch, stripFloats },
+    ...{ channelsPerBlock, channelBlocks, outPerBlock, outBlocks, parts },
+    ...{ inputFloats, gradientFloats, sumFloats },
+    scratch: { places, work, inputs, gradients, sums, end },
   };
 }

@@ -1,5 +1,4 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
-import { forwardAxis, imageOf, imagePlan } from "./conv-plan.ts";
 import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
@@ -31,35 +30,30 @@ export function suitsWinograd(layout: Conv2dLayout): boolean {
 /** out = source * weight + bias by Winograd's minimal filtering (kernels/winograd.ts). */
 export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradConvolution): void {
   const sizes = conv.isGradient ? gradientSizes(layout) : forwardSizes(layout);
-  const { channels, outChannels, outH, outW } = sizes;
   const cut = cutOf(layout.N, sizes);
-  const elementFloats = channels * cut.blockTiles + 16;
-  const packedBlocks = Math.ceil(outChannels / 4);
-  const packedBytes = packedBlocks * 16 * (channels + 1) * 16;
-  machine.temporary(packedBytes + 4 * channels, (packed) => {
-    const offsets = packed + packedBytes;
-    // Panels of eight tiles: 32 bytes from one channel to the next.
-    machine.memory.i32.set(
-      Int32Array.from({ length: channels }, (_, c) => 32 * c),
-      offsets / 4,
-    );
-    machine.run("winogradPackWeights", packedBlocks, [
-      ...[addressOf(conv.weight), channels, sizes.stride, outChannels, sizes.outStride],
-      ...[Number(conv.isGradient), packed],
-    ]);
-    // The words of `WinogradPlan` in kernels/winograd.ts.
-    const words = [
-      ...imagePlan(cut.reading, cut.image),
-      ...[outChannels, outH, outW, cut.rowTiles, cut.blockTiles, elementFloats],
-      ...[cut.rowsPerBlock, cut.rowBlocks, cut.channelsPerBlock, cut.channelBlocks],
-      ...[offsets, conv.bias === null ? 0 : addressOf(conv.bias)],
-    ];
+  const { scratch } = cut;
+  // The words of `WinogradTiles` and `WinogradPlan` in kernels/winograd-strips.ts and winograd.ts.
+  const words = [
+    ...[sizes.channels, sizes.H, sizes.W, sizes.paddingH, sizes.paddingW],
+    ...[cut.tileColumns, cut.tileRows, cut.tiles, cut.tileBlocks],
+    ...[cut.inputFloats, 6, cut.pitch, cut.stripFloats, 4 * scratch.places],
+    ...[sizes.outChannels, sizes.outH, sizes.outW],
+    ...[cut.channelsPerBlock, cut.channelBlocks, cut.kernelFloats],
+    ...[sizes.stride, sizes.outStride, Number(conv.isGradient), Number(cut.sharesInputs)],
+    conv.bias === null ? 0 : addressOf(conv.bias),
+    ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
+  ];
+  const [shares, units] = cut.sharesInputs
+    ? [cut.tileBlocks, cut.channelBlocks]
+    : [cut.channelBlocks, cut.tileBlocks];
+  const sharedFloats = 36 * shares * (cut.sharesInputs ? cut.inputFloats : cut.kernelFloats);
+  const operands = [addressOf(conv.source), addressOf(conv.weight)];
+  machine.temporary(4 * sharedFloats, (shared) => {
     withJob(machine, words, (plan) => {
-      const scratchBytes = 4 * (cut.image.floats + 16 * (elementFloats + 4 * cut.blockTiles));
-      machine.run("winograd", layout.N * cut.rowBlocks * cut.channelBlocks, [
-        ...[plan, addressOf(conv.source), packed, addressOf(conv.out)],
-        ...[machine.scratch(scratchBytes), scratchBytes],
-      ]);
+      const own = [machine.scratch(4 * scratch.end), 4 * scratch.end];
+      machine.run("winogradShare", shares, [plan, ...operands, shared, ...own]);
+      const out = addressOf(conv.out);
+      machine.run("winograd", units, [plan, ...operands, shared, out, ...own]);
     });
   });
 }
@@ -92,35 +86,35 @@ function gradientSizes({ C, K, H, W, outH, outW, paddingH, paddingW }: Conv2dLay
   };
 }
 
-/** The tiles of 2 x 2 outputs: their 4 x 4 inputs are what a convolution of kernel 4 and stride 2 reads. */
-export function tilesOf(sizes: Omit<Sizes, "outChannels" | "stride" | "outStride">) {
-  const four = { kernel: 4, stride: 2, dilation: 1 };
-  const [tileRows, tileColumns] = [Math.ceil(sizes.outH / 2), Math.ceil(sizes.outW / 2)];
-  const height = { size: sizes.H, padding: sizes.paddingH, outSize: tileRows };
-  const width = { size: sizes.W, padding: sizes.paddingW, outSize: tileColumns };
-  return {
-    reading: {
-      groups: 1,
-      channels: sizes.channels,
-      vertical: forwardAxis({ ...four, ...height }),
-      horizontal: forwardAxis({ ...four, ...width }),
-    },
-    /** Tiles of a row, rounded up to whole vectors. */
-    rowTiles: roundUp(tileColumns, 4),
-  };
-}
-
+const P = process.env;
 /** How the work is cut, by shapes only. */
 function cutOf(images: number, sizes: Sizes) {
-  const { reading, rowTiles } = tilesOf(sizes);
-  const tileRows = reading.vertical.outSize;
-  const rowsPerBlock = evenly(tileRows, Math.floor(inputFloats / (16 * sizes.channels * rowTiles)));
-  const rowBlocks = Math.ceil(tileRows / rowsPerBlock);
-  const wanted = Math.ceil(enoughUnits / Math.max(1, images * rowBlocks));
-  const channelsPerBlock = roundUp(Math.ceil(sizes.outChannels / wanted), 16);
+  const { channels, outChannels } = sizes;
+  const [tileRows, tileColumns] = [Math.ceil(sizes.outH / 4), Math.ceil(sizes.outW / 4)];
+  const tiles = images * tileRows * tileColumns;
+  const panels = Math.ceil(tiles / 8);
+  const sharesInputs = P.SI ? P.SI === "1" : tiles < outChannels;
+  const budget = Number(P.BUD ?? 1 << 18);
+  const most = Math.max(1, Math.floor(budget / (36 * channels)));
+  const mostPanels = sharesInputs ? Number(P.PB ?? 4) : Math.ceil(most / 8);
+  const tileBlocks = Math.ceil(panels / mostPanels);
+  const panelsPerBlock = Math.ceil(panels / tileBlocks);
+  const channelsPerBlock = sharesInputs
+    ? roundUp(Math.min(most, outChannels), 4)
+    : Math.min(Number(P.KB ?? 16), roundUp(outChannels, 4));
+  const pitch = 4 * Math.min(tileColumns, 8 * panelsPerBlock) + 2;
+  const strips = Math.ceil((8 * panelsPerBlock - 1) / tileColumns) + 1;
+  const stripFloats = roundUp(6 * pitch * strips, 16);
+  const inputFloats = 8 * panelsPerBlock * channels + 16;
+  const kernelFloats = channelsPerBlock * channels + 16;
+  const places = 2 * stripFloats;
+  const work = places + roundUp(8 * panelsPerBlock, 16);
+  const factor = work + 192;
+  const products = factor + 36 * (sharesInputs ? kernelFloats : inputFloats);
+  const end = products + 288 * panelsPerBlock * channelsPerBlock;
   return {
-    ...{ reading, image: imageOf(reading, rowsPerBlock) },
-    ...{ rowTiles, blockTiles: roundUp(rowsPerBlock * rowTiles, 8), rowsPerBlock, rowBlocks },
-    ...{ channelsPerBlock, channelBlocks: Math.ceil(sizes.outChannels / channelsPerBlock) },
+    ...{ tileColumns, tileRows, tiles, tileBlocks, inputFloats, pitch, stripFloats },
+    ...{ channelsPerBlock, channelBlocks: Math.ceil(outChannels / channelsPerBlock), kernelFloats },
+    ...{ sharesInputs, scratch: { places, work, factor, products, end } },
   };
 }
