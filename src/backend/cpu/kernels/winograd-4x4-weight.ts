@@ -1,10 +1,11 @@
 import { madd } from "./simd";
 import { a, aa, aaa, atA, atB, atZero, b, bb, bbb } from "./winograd-points";
+import { storeKernels } from "./winograd-taps";
 
 /** The transforms of F(4x4, 3x3) for the gradient of its weight: dg = G'((A dy A') * (B' d B))G. */
 
 /** A dy A' of a tile of four channels: 4 x 4 floats each, rows `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
-export function transformGradient(
+export function transformGradient4x4(
   y0: usize,
   y1: usize,
   y2: usize,
@@ -64,18 +65,14 @@ function storeGradient(y0: v128, y1: v128, y2: v128, y3: v128, to: usize, next: 
 }
 
 /** G' m G of four channels, whose 36 elements lie 32 bytes apart: `count` kernels of 3 x 3 floats, one behind the other. */
-export function transformSums(m: usize, work: usize, kernels: usize, count: i32): void {
+export function transformSums4x4(m: usize, work: usize, kernels: usize, count: i32): void {
   // Columns first, as [row][column].
   for (let column: usize = 0; column < 6; column++) {
     storeSums(m + 32 * column, 192, work + 16 * column, 96);
   }
   const taps = work + 288;
   for (let row: usize = 0; row < 3; row++) storeSums(work + 96 * row, 16, taps + 48 * row, 16);
-  for (let i = 0; i < count; i++, kernels += 36) {
-    for (let tap: usize = 0; tap < 9; tap++) {
-      store<f32>(kernels + 4 * tap, load<f32>(taps + 16 * tap + (<usize>i << 2)));
-    }
-  }
+  storeKernels(taps, kernels, count);
 }
 
 /** G' times six vectors. */

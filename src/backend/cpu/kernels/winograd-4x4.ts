@@ -1,10 +1,11 @@
 import { madd } from "./simd";
 import { a, aa, aaa, atA, atB, atZero, b, bb, bbb, product, sum } from "./winograd-points";
+import { storeTaps } from "./winograd-taps";
 
-/** The transforms of F(4x4, 3x3): y = A'((G g G') * (B' d B))A, for four tiles or four kernels side by side. */
+/** The transforms of Winograd's F(4x4, 3x3), for four tiles or four kernels side by side. */
 
 /** B' d B of four tiles: 6 x 6 floats each, rows `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
-export function transformInput(
+export function transformInput4x4(
   d0: usize,
   d1: usize,
   d2: usize,
@@ -96,7 +97,7 @@ function storeInput(
 }
 
 /** G g G' of four kernels of 3 x 3 floats, taken backwards if asked for. Its 36 elements go `next` bytes apart. */
-export function transformKernel(
+export function transformKernel4x4(
   g0: usize,
   g1: usize,
   g2: usize,
@@ -107,11 +108,6 @@ export function transformKernel(
   next: usize,
 ): void {
   storeTaps(g0, g1, g2, g3, work);
-  storeTaps(g0 + 16, g1 + 16, g2 + 16, g3 + 16, work + 64);
-  let last = v128.load32_zero(g0, 32);
-  last = v128.load32_lane(g1, last, 1, 32);
-  last = v128.load32_lane(g2, last, 2, 32);
-  v128.store(work, v128.load32_lane(g3, last, 3, 32), 128);
   const step: usize = isBackwards ? <usize>-16 : 16;
   const first = isBackwards ? work + 128 : work;
   const rows = work + 144;
@@ -124,22 +120,6 @@ export function transformKernel(
     const g = rows + 48 * row;
     storeKernel(v128.load(g), v128.load(g, 16), v128.load(g, 32), to + 6 * row * next, next);
   }
-}
-
-/** Four taps of four kernels, transposed. */
-function storeTaps(g0: usize, g1: usize, g2: usize, g3: usize, to: usize): void {
-  const r0 = v128.load(g0);
-  const r1 = v128.load(g1);
-  const r2 = v128.load(g2);
-  const r3 = v128.load(g3);
-  const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
-  const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
-  const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
-  const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-  v128.store(to, v128.shuffle<f32>(even01, even23, 0, 1, 4, 5));
-  v128.store(to, v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5), 16);
-  v128.store(to, v128.shuffle<f32>(even01, even23, 2, 3, 6, 7), 32);
-  v128.store(to, v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7), 48);
 }
 
 /** G times three vectors. */
@@ -157,7 +137,7 @@ function storeKernel(g0: v128, g1: v128, g2: v128, to: usize, next: usize): void
 }
 
 /** A' m A + bias of four tiles whose 36 elements lie 32 bytes apart: to `work`, as [row][tile][column]. */
-export function transformOutput(m: usize, bias: v128, work: usize): void {
+export function transformOutput4x4(m: usize, bias: v128, work: usize): void {
   // Columns first, as [row][column][tile].
   let to = work + 256;
   for (let column: usize = 0; column < 6; column++, m += 32, to += 16) {
@@ -198,15 +178,7 @@ export function transformOutput(m: usize, bias: v128, work: usize): void {
 }
 
 /** A' times six vectors, 96 bytes apart. */
-function storeOutput(
-  m0: v128,
-  m1: v128,
-  m2: v128,
-  m3: v128,
-  m4: v128,
-  m5: v128,
-  to: usize,
-): void {
+function storeOutput(m0: v128, m1: v128, m2: v128, m3: v128, m4: v128, m5: v128, to: usize): void {
   const sumA = f32x4.add(m1, m2);
   const sumB = f32x4.add(m3, m4);
   const lessA = f32x4.sub(m1, m2);

@@ -2,8 +2,8 @@ import { bytes } from "./floats";
 
 /**
  * How Winograd's convolutions read images. Tiles are numbered through all images, row by row, and taken in panels of eight. The
- * rows of tiles that a block touches are copied to scratch as strips, with their padding: six rows of floats for each, so that
- * neighbouring strips share none, and any tile is 6 x 6 floats at a place that is the same for all channels.
+ * rows of tiles that a block touches are copied to scratch as strips, with their padding: all rows of floats that the tiles read,
+ * so that neighbouring strips share none, and a tile stands at the same place for all channels.
  */
 export class WinogradTiles {
   /** Of the source. */
@@ -12,6 +12,9 @@ export class WinogradTiles {
   W: i32;
   paddingH: i32;
   paddingW: i32;
+  /** Outputs of a tile each way, 2 or 4; elements that its inputs become, 16 or 36. */
+  tile: i32;
+  elements: i32;
   tileColumns: i32;
   /** Of one image. */
   tileRows: i32;
@@ -51,7 +54,10 @@ export function placeTiles(
     const tile = min(first + i, plan.tiles - 1);
     const strip = tile / plan.tileColumns - firstRow;
     const column = (tile % plan.tileColumns) - (strip === 0 ? firstColumn : 0);
-    store<usize>(places + bytes(i), bytes(plan.stripRows * strip * plan.pitch + 4 * column));
+    store<usize>(
+      places + bytes(i),
+      bytes(plan.stripRows * strip * plan.pitch + plan.tile * column),
+    );
   }
 }
 
@@ -73,15 +79,15 @@ export function copyStrips(
   for (let i = 0; i < channels; i++) {
     let strip = own + bytes(i * plan.stripFloats);
     const n = firstRow / plan.tileRows;
-    let h = ((firstRow % plan.tileRows) << 2) - plan.paddingH;
+    let h = plan.tile * (firstRow % plan.tileRows) - plan.paddingH;
     let image = source + <usize>(n * plan.channels + channel + i) * plane;
-    let shift = ((first % plan.tileColumns) << 2) - plan.paddingW;
+    let shift = plan.tile * (first % plan.tileColumns) - plan.paddingW;
     for (let row = firstRow; row < endRow; row++) {
       copyStrip(plan, image, h, shift, strip);
       strip += bytes(plan.stripRows * plan.pitch);
       shift = -plan.paddingW;
-      h += 4;
-      if (h + plan.paddingH >= plan.tileRows << 2) {
+      h += plan.tile;
+      if (h + plan.paddingH >= plan.tileRows * plan.tile) {
         h = -plan.paddingH;
         image += <usize>plan.channels * plane;
       }

@@ -1,12 +1,13 @@
 import { bytes } from "./floats";
-import { transformInput } from "./winograd-4x4";
-import { transformGradient, transformSums } from "./winograd-4x4-weight";
+import { transformGradient2x2, transformInput2x2, transformSums2x2 } from "./winograd-2x2";
+import { transformInput4x4 } from "./winograd-4x4";
+import { transformGradient4x4, transformSums4x4 } from "./winograd-4x4-weight";
 import { product4x8 } from "./winograd-products";
 import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
 
 /**
  * The gradient of the weight of a 3 x 3 convolution of stride 1, through the same transforms as the convolution itself
- * (winograd.ts): dWeight = G'(sum over tiles of (A dy A') * (B' d B))G. For each of the 36 elements the sums are a matrix
+ * (winograd.ts): dWeight = G'(sum over tiles of (A dy A') * (B' d B))G. For each of the elements the sums are a matrix
  * product, channels of dy times channels of x.
  *
  *   inputs     [element][panel of eight channels][tile][channel]
@@ -24,8 +25,7 @@ class WinogradWeightPlan extends WinogradTiles {
   channelBlocks: i32;
   outPerBlock: i32;
   outBlocks: i32;
-  /** Of one element of a block of gradients, and of the sums of a unit. */
-  gradientFloats: i32;
+  /** Of the sums of a unit. */
   sumFloats: i32;
   /** Where in a thread's scratch the parts begin. */
   workAt: usize;
@@ -66,7 +66,7 @@ export function winogradGradWeight(
   for (let block = first; block < end; block++) {
     transformInputs(conv, x, firstIn, block, own);
     transformGradients(conv, gradient, dy, firstOut, block, own);
-    addProducts(conv, block, target, own, block === first);
+    addProducts(conv, gradient, block, target, own, block === first);
   }
   if (isWhole) storeWeights(conv, target, slice, 0, conv.outPerBlock, dWeight, own + conv.workAt);
 }
@@ -83,28 +83,27 @@ function transformInputs(
   const count = plan.firstPanel(block + 1) - first;
   const tiles = min(8 * count, plan.tiles - 8 * first);
   const end = min(firstIn + plan.channelsPerBlock, plan.channels);
-  const plane = bytes(plan.stripFloats);
   placeTiles(plan, 8, first, count, own);
   let to = own + plan.inputsAt;
   for (let c = firstIn; c < end; c += 8) {
     copyStrips(plan, x, c, min(8, end - c), first, count, own);
     for (let i = 0; i < tiles; i++, to += 32) {
       const d = own + load<usize>(own + plan.placesAt + bytes(i));
-      for (let half: usize = 0; half < 2; half++) {
-        const d0 = d + 4 * half * plane;
-        transformInput(
-          d0,
-          d0 + plane,
-          d0 + 2 * plane,
-          d0 + 3 * plane,
-          bytes(plan.pitch),
-          own + plan.workAt,
-          to + 16 * half,
-          bytes(plan.inputFloats),
-        );
-      }
+      transformPlace(plan, d, own + plan.workAt, to);
+      transformPlace(plan, d + bytes(4 * plan.stripFloats), own + plan.workAt, to + 16);
     }
   }
+}
+
+/** One tile of four channels. */
+function transformPlace(plan: WinogradWeightPlan, d0: usize, work: usize, to: usize): void {
+  const plane = bytes(plan.stripFloats);
+  const pitch = bytes(plan.pitch);
+  const next = bytes(plan.inputFloats);
+  const d1 = d0 + plane;
+  const d2 = d1 + plane;
+  if (plan.tile === 4) transformInput4x4(d0, d1, d2, d2 + plane, pitch, work, to, next);
+  else transformInput2x2(d0, d1, d2, d2 + plane, pitch, work, to, next);
 }
 
 /** A dy A' of a block of tiles, for a block of output channels. */
@@ -120,23 +119,20 @@ function transformGradients(
   const count = plan.firstPanel(block + 1) - first;
   const tiles = min(8 * count, plan.tiles - 8 * first);
   const end = min(firstOut + plan.outPerBlock, plan.outChannels);
+  const work = own + plan.workAt;
   const plane = bytes(reading.stripFloats);
+  const pitch = bytes(reading.pitch);
+  const next = bytes(reading.inputFloats);
   placeTiles(reading, 4, first, count, own);
   let to = own + plan.gradientsAt;
   for (let k = firstOut; k < end; k += 4) {
     copyStrips(reading, dy, k, min(4, end - k), first, count, own);
     for (let i = 0; i < tiles; i++, to += 16) {
-      const y = own + load<usize>(own + reading.placesAt + bytes(i));
-      transformGradient(
-        y,
-        y + plane,
-        y + 2 * plane,
-        y + 3 * plane,
-        bytes(reading.pitch),
-        own + plan.workAt,
-        to,
-        bytes(plan.gradientFloats),
-      );
+      const y0 = own + load<usize>(own + reading.placesAt + bytes(i));
+      const y1 = y0 + plane;
+      const y2 = y1 + plane;
+      if (plan.tile === 4) transformGradient4x4(y0, y1, y2, y2 + plane, pitch, work, to, next);
+      else transformGradient2x2(y0, y1, y2, y2 + plane, pitch, work, to, next);
     }
   }
 }
@@ -144,6 +140,7 @@ function transformGradients(
 /** Adds the products of a block of tiles to the sums. */
 function addProducts(
   plan: WinogradWeightPlan,
+  reading: WinogradTiles,
   block: i32,
   sums: usize,
   own: usize,
@@ -152,12 +149,13 @@ function addProducts(
   const first = plan.firstPanel(block);
   const tiles = min(8 * plan.firstPanel(block + 1), plan.tiles) - 8 * first;
   const panels = plan.channelsPerBlock >> 3;
-  const next = bytes(288 * panels);
-  for (let element = 0; element < 36; element++) {
+  const panelFloats = 8 * plan.elements;
+  const next = bytes(panelFloats * panels);
+  for (let element = 0; element < plan.elements; element++) {
     let inputs = own + plan.inputsAt + bytes(element * plan.inputFloats);
     for (let panel = 0; panel < panels; panel++, inputs += bytes(8 * tiles)) {
-      let gradients = own + plan.gradientsAt + bytes(element * plan.gradientFloats);
-      let to = sums + bytes(288 * panel + 8 * element);
+      let gradients = own + plan.gradientsAt + bytes(element * reading.inputFloats);
+      let to = sums + bytes(panelFloats * panel + 8 * element);
       for (let k = 0; k < plan.outPerBlock; k += 4, gradients += bytes(4 * tiles), to += 4 * next) {
         product4x8(gradients, inputs, tiles, to, next, isFirst);
       }
@@ -180,7 +178,7 @@ export function winogradSumWeights(
   const fours = conv.outPerBlock >> 2;
   const slice = chunk / fours;
   const k = (chunk % fours) << 2;
-  const rowBytes = bytes(36 * conv.channelsPerBlock);
+  const rowBytes = bytes(conv.elements * conv.channelsPerBlock);
   const partBytes = bytes(conv.channelBlocks * conv.outBlocks * conv.sumFloats);
   // The other parts are added to the first, whose sums nobody else needs.
   const first = sums + bytes(slice * conv.sumFloats);
@@ -209,13 +207,15 @@ function storeWeights(
   const firstOut = (slice / plan.channelBlocks) * plan.outPerBlock;
   const channels = min(plan.channelsPerBlock, plan.channels - firstIn);
   const rows = min(endRow, plan.outChannels - firstOut);
-  const rowBytes = bytes(36 * plan.channelsPerBlock);
+  const rowBytes = bytes(plan.elements * plan.channelsPerBlock);
   for (let row = firstRow; row < rows; row++) {
     const from = sums + <usize>row * rowBytes;
     const to = dWeight + bytes(9 * ((firstOut + row) * plan.channels + firstIn));
     for (let c = 0; c < channels; c += 4) {
-      const m = from + bytes(36 * (c & ~7) + (c & 4));
-      transformSums(m, work, to + bytes(9 * c), min(4, channels - c));
+      const m = from + bytes(plan.elements * (c & ~7) + (c & 4));
+      const kernels = to + bytes(9 * c);
+      if (plan.tile === 4) transformSums4x4(m, work, kernels, min(4, channels - c));
+      else transformSums2x2(m, work, kernels, min(4, channels - c));
     }
   }
 }

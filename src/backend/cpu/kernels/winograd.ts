@@ -1,13 +1,14 @@
 import { bytes } from "./floats";
 import { storePart } from "./simd";
-import { transformInput, transformKernel, transformOutput } from "./winograd-4x4";
+import { transformInput2x2, transformKernel2x2, transformOutput2x2 } from "./winograd-2x2";
+import { transformInput4x4, transformKernel4x4, transformOutput4x4 } from "./winograd-4x4";
 import { product4x8 } from "./winograd-products";
 import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
 
 /**
- * Convolutions of 3 x 3 and stride 1 with 36 multiplications where 144 would be needed, for each tile of 4 x 4 outputs:
- * y = A'((G g G') * (B' d B))A, summed over channels between the transforms (Lavin and Gray 2016; also for the gradient of the
- * input). For each of the 36 elements the sums are a matrix product, kernels times tiles.
+ * Convolutions of 3 x 3 and stride 1 with 36 multiplications where 144 would be needed, for each tile of 4 x 4 outputs, or 16
+ * where 36 would, for each of 2 x 2: y = A'((G g G') * (B' d B))A, summed over channels between the transforms (Lavin and Gray
+ * 2016; also for the gradient of the input). For each of the elements the sums are a matrix product, kernels times tiles.
  *
  *   inputs    [block of tiles][element][panel of eight tiles][channel][tile]
  *   kernels   [block of output channels][element][four output channels][channel][output channel]
@@ -53,9 +54,21 @@ export function winogradShare(
   const conv = changetype<WinogradPlan>(plan);
   const own = scratch + <usize>thread * <usize>scratchBytes;
   if (conv.sharesInputs !== 0) {
-    transformInputs(conv, source, chunk, shared + bytes(36 * chunk * conv.inputFloats), own);
+    transformInputs(
+      conv,
+      source,
+      chunk,
+      shared + bytes(conv.elements * chunk * conv.inputFloats),
+      own,
+    );
   } else {
-    transformKernels(conv, weight, chunk, shared + bytes(36 * chunk * conv.kernelFloats), own);
+    transformKernels(
+      conv,
+      weight,
+      chunk,
+      shared + bytes(conv.elements * chunk * conv.kernelFloats),
+      own,
+    );
   }
 }
 
@@ -82,13 +95,13 @@ export function winograd(
     transformKernels(conv, weight, chunk, factor, own);
     for (let block = 0; block < conv.tileBlocks; block++) {
       multiply(conv, shared, factor, out, block, chunk, own);
-      shared += bytes(36 * conv.inputFloats);
+      shared += bytes(conv.elements * conv.inputFloats);
     }
   } else {
     transformInputs(conv, source, chunk, factor, own);
     for (let block = 0; block < conv.channelBlocks; block++) {
       multiply(conv, factor, shared, out, chunk, block, own);
-      shared += bytes(36 * conv.kernelFloats);
+      shared += bytes(conv.elements * conv.kernelFloats);
     }
   }
 }
@@ -116,14 +129,16 @@ function transformInputs(
     for (let panel = 0; panel < count; panel++, place += 32, to += bytes(8 * plan.channels)) {
       for (let i = 0; i < pair; i++) {
         const strips = own + bytes(i * plan.stripFloats);
-        transformFour(place, strips, pitch, work, to + (<usize>i << 5), next);
-        transformFour(place + 16, strips, pitch, work, to + (<usize>i << 5) + 16, next);
+        const at = to + ((<usize>i) << 5);
+        transformFour(plan.tile, place, strips, pitch, work, at, next);
+        transformFour(plan.tile, place + 16, strips, pitch, work, at + 16, next);
       }
     }
   }
 }
 
 function transformFour(
+  tile: i32,
   place: usize,
   strips: usize,
   pitch: usize,
@@ -131,16 +146,12 @@ function transformFour(
   to: usize,
   next: usize,
 ): void {
-  transformInput(
-    strips + load<usize>(place),
-    strips + load<usize>(place, 4),
-    strips + load<usize>(place, 8),
-    strips + load<usize>(place, 12),
-    pitch,
-    work,
-    to,
-    next,
-  );
+  const d0 = strips + load<usize>(place);
+  const d1 = strips + load<usize>(place, 4);
+  const d2 = strips + load<usize>(place, 8);
+  const d3 = strips + load<usize>(place, 12);
+  if (tile === 4) transformInput4x4(d0, d1, d2, d3, pitch, work, to, next);
+  else transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
 }
 
 /** G g G' of a block of output channels for all channels; the last output channel stands in for those that are missing. */
@@ -151,29 +162,23 @@ function transformKernels(
   kernels: usize,
   own: usize,
 ): void {
+  const work = own + plan.workAt;
+  const next = bytes(plan.kernelFloats);
+  const isBackwards = plan.isBackwards !== 0;
   const first = block * plan.channelsPerBlock;
   const last = plan.outChannels - 1;
   const end = min(first + plan.channelsPerBlock, plan.outChannels);
   for (let k = first; k < end; k += 4) {
     let g0 = weight + bytes(k * plan.outStride);
-    let g1 = weight + bytes(min(k + 1, last) * plan.outStride);
-    let g2 = weight + bytes(min(k + 2, last) * plan.outStride);
-    let g3 = weight + bytes(min(k + 3, last) * plan.outStride);
-    for (let c = 0; c < plan.channels; c++, kernels += 16) {
-      transformKernel(
-        g0,
-        g1,
-        g2,
-        g3,
-        plan.isBackwards !== 0,
-        own + plan.workAt,
-        kernels,
-        bytes(plan.kernelFloats),
-      );
-      g0 += bytes(plan.stride);
-      g1 += bytes(plan.stride);
-      g2 += bytes(plan.stride);
-      g3 += bytes(plan.stride);
+    const g1 = bytes((min(k + 1, last) - k) * plan.outStride);
+    const g2 = bytes((min(k + 2, last) - k) * plan.outStride);
+    const g3 = bytes((min(k + 3, last) - k) * plan.outStride);
+    for (let c = 0; c < plan.channels; c++, kernels += 16, g0 += bytes(plan.stride)) {
+      if (plan.tile === 4) {
+        transformKernel4x4(g0, g0 + g1, g0 + g2, g0 + g3, isBackwards, work, kernels, next);
+      } else {
+        transformKernel2x2(g0, g0 + g1, g0 + g2, g0 + g3, isBackwards, work, kernels, next);
+      }
     }
   }
 }
@@ -194,11 +199,12 @@ function multiply(
   const count = min(plan.channelsPerBlock, plan.outChannels - firstChannel);
   const products = own + plan.productsAt;
   const panelBytes = bytes(8 * plan.channels);
-  const next = bytes(288 * panels);
-  for (let element = 0; element < 36; element++) {
+  const panelProducts = bytes(8 * plan.elements);
+  const next = <usize>panels * panelProducts;
+  for (let element = 0; element < plan.elements; element++) {
     let panel = inputs + bytes(element * plan.inputFloats);
     let to = products + bytes(8 * element);
-    for (let i = 0; i < panels; i++, panel += panelBytes, to += 1152) {
+    for (let i = 0; i < panels; i++, panel += panelBytes, to += panelProducts) {
       let four = kernels + bytes(element * plan.kernelFloats);
       let result = to;
       for (let k = 0; k < count; k += 4, four += bytes(4 * plan.channels), result += 4 * next) {
@@ -230,33 +236,30 @@ function storeTiles(
   let tile = 8 * firstPanel;
   const end = min(tile + 8 * panels, plan.tiles);
   const tileRow = tile / plan.tileColumns;
-  let w = (tile % plan.tileColumns) << 2;
-  let h = (tileRow % plan.tileRows) << 2;
+  let w = (tile % plan.tileColumns) * plan.tile;
+  let h = (tileRow % plan.tileRows) * plan.tile;
   out += <usize>((tileRow / plan.tileRows) * plan.outChannels + channel) * plane;
   for (; tile < end; tile += 4) {
-    transformOutput(products, f32x4.splat(bias), work);
-    products += (tile & 4) === 0 ? 16 : 1136;
+    if (plan.tile === 4) transformOutput4x4(products, f32x4.splat(bias), work);
+    else transformOutput2x2(products, f32x4.splat(bias), work);
+    products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
     const count = min(4, end - tile);
     for (let i = 0; i < count; i++) {
       const to = out + <usize>h * row + bytes(w);
-      storeTile(work + (<usize>i << 4), to, row, plan.outH - h, plan.outW - w);
-      w += 4;
-      if (w >= plan.outW) {
-        w = 0;
-        h += 4;
-        if (h >= plan.outH) {
-          h = 0;
-          out += <usize>plan.outChannels * plane;
-        }
-      }
+      const rows = min(plan.tile, plan.outH - h);
+      storeTile(work + ((<usize>i) << 4), to, row, rows, min(plan.tile, plan.outW - w));
+      w += plan.tile;
+      if (w < plan.outW) continue;
+      w = 0;
+      h += plan.tile;
+      if (h < plan.outH) continue;
+      h = 0;
+      out += <usize>plan.outChannels * plane;
     }
   }
 }
 
-/** As many rows and columns of a tile as there are. */
+/** Some rows and columns of a tile. */
 function storeTile(from: usize, to: usize, row: usize, rows: i32, columns: i32): void {
-  storePart(to, columns, v128.load(from));
-  if (rows > 1) storePart(to + row, columns, v128.load(from, 64));
-  if (rows > 2) storePart(to + 2 * row, columns, v128.load(from, 128));
-  if (rows > 3) storePart(to + 3 * row, columns, v128.load(from, 192));
+  for (let i = 0; i < rows; i++, from += 64, to += row) storePart(to, columns, v128.load(from));
 }
