@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { Backend, Conv2dLayout } from "../src/backend/backend.ts";
 import { createCpuBackend, setWinograd, type WinogradChoice } from "../src/backend/cpu/index.ts";
-import { suitsWinograd } from "../src/backend/cpu/winograd.ts";
+import { suitsWinograd, tileFor } from "../src/backend/cpu/winograd.ts";
 import { suitsWinogradWeight } from "../src/backend/cpu/winograd-weight.ts";
 import { createReferenceBackend } from "../src/backend/reference/index.ts";
 import { ArgumentError } from "../src/core/errors.ts";
@@ -19,7 +19,8 @@ import { expectSameBytes } from "./support/close.ts";
 import { execute, input, type KernelCase, output, referenceFor } from "./support/kernel-case.ts";
 import { normals } from "./support/random.ts";
 
-const layouts: readonly Conv2dLayout[] = [
+/** Tiles of 2 x 2 outputs. */
+const smallLayouts: readonly Conv2dLayout[] = [
   // Even and odd sizes, tiles that hang over an edge, each padding.
   { N: 9, C: 16, K: 16, H: 6, W: 6, ...square(3) },
   { N: 3, C: 16, K: 17, H: 7, W: 9, ...square(3, { padding: 1 }) },
@@ -33,8 +34,21 @@ const layouts: readonly Conv2dLayout[] = [
   { N: 70, C: 16, K: 16, H: 7, W: 7, ...square(3, { padding: 1 }) },
   // Fewer tiles than channels, so that the inputs are shared; rows of tiles longer than a block.
   { N: 3, C: 21, K: 75, H: 8, W: 7, ...square(3, { padding: 1 }) },
-  { N: 2, C: 40, K: 37, H: 5, W: 300, ...square(3, { padding: 1 }) },
+  { N: 2, C: 40, K: 37, H: 5, W: 250, ...square(3, { padding: 1 }) },
 ].map(convLayout);
+
+/** Tiles of 4 x 4 outputs, for the same reasons. */
+const largeLayouts: readonly Conv2dLayout[] = [
+  { N: 11, C: 81, K: 66, H: 11, W: 11, ...square(3) },
+  { N: 5, C: 70, K: 67, H: 15, W: 13, ...square(3, { padding: 1 }) },
+  { N: 3, C: 96, K: 64, H: 14, W: 18, ...square(3, { padding: 2 }) },
+  { N: 6, C: 64, K: 64, H: 13, W: 16, ...square(3), paddingH: 2, paddingW: 0 },
+  { N: 70, C: 64, K: 20, H: 7, W: 7, ...square(3, { padding: 1 }) },
+  { N: 2, C: 130, K: 150, H: 11, W: 10, ...square(3, { padding: 1 }) },
+  { N: 2, C: 20, K: 16, H: 8, W: 900, ...square(3, { padding: 1 }) },
+].map(convLayout);
+
+const layouts = [...smallLayouts, ...largeLayouts];
 
 const builds = cpuBuilds.flatMap(({ build, relaxed }) =>
   (["4x4", "2x2"] as const).map((winograd) => ({
@@ -48,6 +62,18 @@ const builds = cpuBuilds.flatMap(({ build, relaxed }) =>
 
 test("every layout here is taken by tiles", () => {
   expect(layouts.filter((layout) => !suitsWinogradWeight(layout))).toEqual([]);
+});
+
+test("large tiles are for much work, whole tiles and outputs that the padding makes", () => {
+  const tileOf = (layout: Conv2dLayout, winograd: "4x4" | "2x2" = "4x4"): number =>
+    tileFor({ winograd }, layout, layout.outH, layout.outW);
+  expect(new Set(smallLayouts.map((layout) => tileOf(layout)))).toEqual(new Set([2]));
+  expect(new Set(largeLayouts.map((layout) => tileOf(layout)))).toEqual(new Set([4]));
+  expect(new Set(largeLayouts.map((layout) => tileOf(layout, "2x2")))).toEqual(new Set([2]));
+  // Four tiles of 36 products where nine of 16 would do; gradients of 0 where no output reads x.
+  const [layout] = largeLayouts;
+  expect(tileOf({ ...layout, N: 100, H: 8, W: 8, outH: 6, outW: 6 })).toBe(2);
+  expect(tileOf({ ...layout, outW: layout.outW - 1 })).toBe(2);
 });
 
 test("few channels, other kernels, strides, dilations, groups and small outputs are not", () => {
@@ -100,8 +126,8 @@ describe.each([
 });
 
 describe.each(builds)("NaN, $build build, tiles up to $winograd", ({ backend, side }) => {
-  const layout = convLayout({ N: 2, C: 16, K: 16, H: 12, W: 12, ...square(3, { padding: 1 }) });
-  const [planes, kernels] = [2 * 16 * 144, 16 * 16 * 9];
+  const layout = convLayout({ N: 2, C: 64, K: 64, H: 24, W: 24, ...square(3, { padding: 1 }) });
+  const [planes, kernels] = [2 * 64 * 576, 64 * 64 * 9];
 
   /** Places of NaN in what a case wrote, where one operand has a NaN in front. */
   async function spoilt(kernelCase: KernelCase, name: string, out: string): Promise<number[]> {
@@ -119,48 +145,67 @@ describe.each(builds)("NaN, $build build, tiles up to $winograd", ({ backend, si
     const places = await spoilt(each, from, to);
     // Of pixel (0, 0) of image 0: read by outputs 0 and 1 both ways.
     const isInTile = (i: number): boolean =>
-      i < planes / 2 && Math.floor(i / 12) % 12 < side && i % 12 < side;
+      i < planes / 2 && Math.floor(i / 24) % 24 < side && i % 24 < side;
     expect(places).toEqual([...new Float32Array(planes).keys()].filter(isInTile));
   });
 
   test("in an operand of the weight's gradient spoils at most the taps of its channel", async () => {
     const all = [...new Float32Array(kernels).keys()];
     const ofX = await spoilt(convGradWeightCase(layout), "x", "dWeight");
-    expect(ofX).toEqual(all.filter((i) => i % (16 * 9) < 9));
+    expect(ofX).toEqual(all.filter((i) => i % (64 * 9) < 9));
     const ofDy = await spoilt(convGradWeightCase(layout), "dy", "dWeight");
-    expect(ofDy).toEqual(all.slice(0, 16 * 9));
+    expect(ofDy).toEqual(all.slice(0, 64 * 9));
   });
 });
 
-describe.each(cpuBuilds)("rounding, $build build", ({ relaxed }) => {
-  const [direct, ...tiled] = (["off", "4x4", "2x2"] as const).map((winograd) =>
-    createCpuBackend({ threads: 2, relaxed, winograd }),
+describe("rounding", () => {
+  const backends = cpuBuilds.map(({ relaxed }) =>
+    (["off", "4x4", "2x2"] as const).map((winograd) =>
+      createCpuBackend({ threads: 2, relaxed, winograd }),
+    ),
   );
-  /** Whole tiles; so many channels, or pixels, in a sum. */
-  const shape = { H: 8, W: 8, ...square(3, { padding: 1 }) };
+  const same = square(3, { padding: 1 });
+  // 64 and 512 channels, or 128 and 512 pixels, in a sum.
   const sums = [
-    ["forward", convCase, "y", (n: number) => ({ ...shape, N: 1, C: n, K: 16 })],
-    ["gradient of the input", convGradInputCase, "dx", (n) => ({ ...shape, N: 1, C: 16, K: n })],
-    ["gradient of the weight", convGradWeightCase, "dWeight", (n) => ({ ...shape, N: n / 16 })],
-  ] satisfies [string, (layout: Conv2dLayout) => KernelCase, string, (n: number) => ConvSketch][];
+    ["forward", convCase, "y", { C: 64, K: 64, H: 32, W: 32, ...same }],
+    ["forward", convCase, "y", { C: 512, K: 16, H: 16, W: 32, ...same }],
+    ["gradient of the input", convGradInputCase, "dx", { C: 64, K: 64, H: 32, W: 32, ...same }],
+    ["gradient of the input", convGradInputCase, "dx", { C: 16, K: 512, H: 16, W: 32, ...same }],
+    [
+      "gradient of the weight",
+      convGradWeightCase,
+      "dWeight",
+      { N: 2, C: 192, K: 192, H: 8, W: 8, ...same },
+    ],
+    [
+      "gradient of the weight",
+      convGradWeightCase,
+      "dWeight",
+      { N: 8, C: 64, K: 128, H: 8, W: 8, ...same },
+    ],
+  ] satisfies [string, (layout: Conv2dLayout) => KernelCase, string, ConvSketch][];
 
-  test.each(sums)("%s: at most 5 times that of the direct way, 3 times with the smaller tiles", async (_, makeCase, out, at) => {
-    for (const n of [64, 512]) {
+  test.each(sums)(
+    "%s: at most 5 times that of the direct way",
+    async (_, makeCase, out, sketch) => {
+      const kernelCase = makeCase(convLayout(sketch));
       for (const isRectified of [false, true]) {
-        const kernelCase = makeCase(convLayout({ C: 16, K: 16, ...at(n) }));
         const given = withNormals(kernelCase, out, isRectified);
         const exact = await execute(createReferenceBackend(), { ...kernelCase, given: given(64) });
-        const errorOf = async (backend: Backend): Promise<number> => {
-          const actual = await execute(backend, { ...kernelCase, given: given(32) });
-          return rootMeanSquare(actual[out].map((value, i) => value - exact[out][i]));
-        };
-        const unit = await errorOf(direct);
-        const [large, small] = [await errorOf(tiled[0]), await errorOf(tiled[1])];
-        expect(large / unit).toBeLessThan(5);
-        expect(small / unit).toBeLessThan(3);
+        for (const each of backends) {
+          const [direct, large, small] = await Promise.all(
+            each.map(async (backend) => {
+              const actual = await execute(backend, { ...kernelCase, given: given(32) });
+              return rootMeanSquare(actual[out].map((value, i) => value - exact[out][i]));
+            }),
+          );
+          expect(large).toBeLessThan(5 * direct);
+          expect(small).toBeLessThan(3 * direct);
+          expect(large).not.toBe(small);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 /** The operands of a case with normal values in float32, the image's as a ReLU leaves them if asked for, in either precision. */
@@ -190,7 +235,7 @@ function rootMeanSquare(values: ArrayLike<number>): number {
 describe("setWinograd", () => {
   afterEach(() => setWinograd("4x4"));
 
-  const layout = convLayout({ N: 2, C: 16, K: 16, H: 12, W: 12, ...square(3, { padding: 1 }) });
+  const layout = convLayout({ N: 2, C: 64, K: 64, H: 24, W: 24, ...square(3, { padding: 1 }) });
   const y = async (backend: Backend) => (await execute(backend, convCase(layout))).y;
 
   test("takes the direct way, smaller tiles or larger ones, in backends that exist and new ones", async () => {

@@ -35,7 +35,7 @@ export function winogradGradWeight(
   operands: GradWeightOperands,
   layout: Conv2dLayout,
 ): void {
-  const cut = cutOf(layout, tileFor(machine, layout.outH, layout.outW));
+  const cut = cutOf(layout, tileFor(machine, layout, layout.outH, layout.outW));
   const words = wordsOf(layout, cut);
   const slices = cut.channelBlocks * cut.outBlocks;
   const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;

@@ -12,6 +12,8 @@ const mostOutChannels = 16;
 const enoughUnits = 16;
 /** Channels on both sides that make up for the transforms. */
 const fewestChannels = 16;
+/** Outputs times channels that take a good part of a millisecond. */
+const muchWork = 1 << 22;
 
 /** A convolution of kernel 3 x 3 and stride 1. For the gradient of its input, dy takes the part of x and dx that of y. */
 interface WinogradConvolution {
@@ -32,15 +34,27 @@ export function suitsWinograd(layout: Conv2dLayout): boolean {
 }
 
 /**
- * The tile to compute outputs of this height and width by. The larger one rounds more, so it must need fewer products: where it hangs far
- * over the edges it does not.
+ * The tile to compute outputs of this height and width by: the larger one where that makes a difference, because it rounds more. That is
+ * where it needs fewer products, which it does not when it hangs far over the edges, and many of them.
  */
-export function tileFor(machine: Machine, outH: number, outW: number): TileSize {
+export function tileFor(
+  machine: Pick<Machine, "winograd">,
+  layout: Conv2dLayout,
+  outH: number,
+  outW: number,
+): TileSize {
   const products = (tile: TileSize): number => {
     const { tiles, elements } = tilingOf(1, outH, outW, tile);
     return tiles * elements;
   };
-  return machine.winograd === "4x4" && products(4) < products(2) ? 4 : 2;
+  const isMuch = layout.N * layout.C * layout.K * outH * outW >= muchWork;
+  const suits = isMuch && isPadded(layout) && products(4) < products(2);
+  return machine.winograd === "4x4" && suits ? 4 : 2;
+}
+
+/** Whether the size of the output is that of the padding. Elsewhere there are gradients of exactly 0, in tiles with others that round. */
+function isPadded({ H, W, outH, outW, paddingH, paddingW }: Conv2dLayout): boolean {
+  return outH === H + 2 * paddingH - 2 && outW === W + 2 * paddingW - 2;
 }
 
 /**
@@ -50,7 +64,7 @@ export function tileFor(machine: Machine, outH: number, outW: number): TileSize 
  */
 export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradConvolution): void {
   const sizes = conv.isGradient ? gradientSizes(layout) : forwardSizes(layout);
-  const cut = cutOf(layout.N, sizes, tileFor(machine, sizes.outH, sizes.outW));
+  const cut = cutOf(layout.N, sizes, tileFor(machine, layout, sizes.outH, sizes.outW));
   const { scratch, sharesInputs } = cut;
   const strip = { rows: cut.tile + 2, floats: cut.stripFloats, elementFloats: cut.inputFloats };
   // The words of `WinogradPlan` in kernels/winograd.ts.
