@@ -154,7 +154,7 @@ function transformFour(
   else transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
 }
 
-/** G g G' of a block of output channels for all channels; the last output channel stands in for those that are missing. */
+/** G g G' of a block of output channels for all channels, in the order in which the kernels lie in memory. */
 function transformKernels(
   plan: WinogradPlan,
   weight: usize,
@@ -163,24 +163,43 @@ function transformKernels(
   own: usize,
 ): void {
   const work = own + plan.workAt;
-  const next = bytes(plan.kernelFloats);
-  const isBackwards = plan.isBackwards !== 0;
   const first = block * plan.channelsPerBlock;
-  const last = plan.outChannels - 1;
-  const end = min(first + plan.channelsPerBlock, plan.outChannels);
-  for (let k = first; k < end; k += 4) {
-    let g0 = weight + bytes(k * plan.outStride);
-    const g1 = bytes((min(k + 1, last) - k) * plan.outStride);
-    const g2 = bytes((min(k + 2, last) - k) * plan.outStride);
-    const g3 = bytes((min(k + 3, last) - k) * plan.outStride);
-    for (let c = 0; c < plan.channels; c++, kernels += 16, g0 += bytes(plan.stride)) {
-      if (plan.tile === 4) {
-        transformKernel4x4(g0, g0 + g1, g0 + g2, g0 + g3, isBackwards, work, kernels, next);
-      } else {
-        transformKernel2x2(g0, g0 + g1, g0 + g2, g0 + g3, isBackwards, work, kernels, next);
+  const count = min(plan.channelsPerBlock, plan.outChannels - first);
+  if (plan.isBackwards !== 0) {
+    for (let c = 0; c < plan.channels; c++) {
+      for (let k = 0; k < count; k += 4) {
+        const to = kernels + bytes(4 * c + k * plan.channels);
+        transformFourKernels(plan, weight, first + k, c, work, to);
       }
     }
+    return;
   }
+  for (let k = 0; k < count; k += 4) {
+    for (let c = 0; c < plan.channels; c++, kernels += 16) {
+      transformFourKernels(plan, weight, first + k, c, work, kernels);
+    }
+  }
+}
+
+/** Those of channel c and output channels from k on; the last output channel stands in for those that are missing. */
+function transformFourKernels(
+  plan: WinogradPlan,
+  weight: usize,
+  k: i32,
+  c: i32,
+  work: usize,
+  to: usize,
+): void {
+  const next = bytes(plan.kernelFloats);
+  const isBackwards = plan.isBackwards !== 0;
+  const last = plan.outChannels - 1;
+  weight += bytes(c * plan.stride);
+  const g0 = weight + bytes(k * plan.outStride);
+  const g1 = weight + bytes(min(k + 1, last) * plan.outStride);
+  const g2 = weight + bytes(min(k + 2, last) * plan.outStride);
+  const g3 = weight + bytes(min(k + 3, last) * plan.outStride);
+  if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
+  else transformKernel2x2(g0, g1, g2, g3, isBackwards, work, to, next);
 }
 
 /** The outputs of a block of tiles and of output channels. */
