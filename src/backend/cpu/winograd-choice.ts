@@ -16,7 +16,7 @@ let chosen: WinogradChoice | null = null;
 
 /**
  * Sets the largest tile of outputs that 3 x 3 convolutions of stride 1 may compute together on every CPU backend made without a choice
- * of its own, now and later. "4x4", the default, is the fastest; "2x2" rounds as the direct way does; "off" always goes the direct way, where
+ * of its own, now and later. "4x4", the default, is the fastest; "2x2" rounds less; "off" always goes the direct way, where
  * NaN and infinities reach no neighbours.
  *
  * Throws: ArgumentError unless it is one of the three.
