@@ -2,7 +2,7 @@
 import "./ops/methods.ts";
 
 export type { Device } from "./backend/backend.ts";
-export { setThreads } from "./backend/cpu/index.ts";
+export { setThreads, setWinograd, type WinogradChoice } from "./backend/cpu/index.ts";
 /** Reading and writing state dicts as files. */
 export * as checkpoint from "./checkpoint/index.ts";
 export type { DType, TypedArray } from "./core/dtype.ts";

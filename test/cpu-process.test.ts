@@ -54,6 +54,13 @@ describe("a process", () => {
     expect(() => notesWith("many")).toThrow(/EVENKEEL_THREADS.*NaN/);
   });
 
+  test("takes Winograd's tiles from EVENKEEL_WINOGRAD", () => {
+    const notesWith = (tiles: string) =>
+      runProgram(printNotes, { env: { EVENKEEL_WINOGRAD: tiles } });
+    expect(notesWith("off")).toContain("winograd: off, as set by EVENKEEL_WINOGRAD");
+    expect(() => notesWith("6x6")).toThrow(/EVENKEEL_WINOGRAD.*"4x4", "2x2" or "off".*6x6/);
+  });
+
   test("runs plain SIMD when EVENKEEL_RELAXED_SIMD is 0", () => {
     const notes = runProgram(printNotes, { env: { EVENKEEL_RELAXED_SIMD: "0" } });
     expect(notes).toMatch(/plain SIMD, because EVENKEEL_RELAXED_SIMD/);

@@ -1,10 +1,13 @@
 /** 3x3 convolutions of stride 1 with many channels go another way on the CPU (src/backend/cpu/winograd.ts) than the contract's. */
-import { describe, expect, test } from "vitest";
-import type { Conv2dLayout } from "../src/backend/backend.ts";
-import { createCpuBackend } from "../src/backend/cpu/index.ts";
-import { suitsWinograd } from "../src/backend/cpu/winograd.ts";
+import { afterEach, describe, expect, test } from "vitest";
+import type { Backend, Conv2dLayout } from "../src/backend/backend.ts";
+import { createCpuBackend, setWinograd, type WinogradChoice } from "../src/backend/cpu/index.ts";
+import { suitsWinograd, tileFor } from "../src/backend/cpu/winograd.ts";
 import { suitsWinogradWeight } from "../src/backend/cpu/winograd-weight.ts";
+import { createReferenceBackend } from "../src/backend/reference/index.ts";
+import { ArgumentError } from "../src/core/errors.ts";
 import {
+  type ConvSketch,
   convCase,
   convGradInputCase,
   convGradWeightCase,
@@ -13,10 +16,11 @@ import {
 } from "./contract/conv.ts";
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
-import { execute, referenceFor } from "./support/kernel-case.ts";
-import { distinct } from "./support/random.ts";
+import { execute, input, type KernelCase, output, referenceFor } from "./support/kernel-case.ts";
+import { normals } from "./support/random.ts";
 
-const layouts: readonly Conv2dLayout[] = [
+/** Tiles of 2 x 2 outputs. */
+const smallLayouts: readonly Conv2dLayout[] = [
   // Even and odd sizes, tiles that hang over an edge, each padding.
   { N: 9, C: 16, K: 16, H: 6, W: 6, ...square(3) },
   { N: 3, C: 16, K: 17, H: 7, W: 9, ...square(3, { padding: 1 }) },
@@ -28,16 +32,48 @@ const layouts: readonly Conv2dLayout[] = [
   { N: 2, C: 16, K: 67, H: 41, W: 18, ...square(3, { padding: 1 }) },
   { N: 2, C: 65, K: 70, H: 13, W: 14, ...square(3, { padding: 1 }) },
   { N: 70, C: 16, K: 16, H: 7, W: 7, ...square(3, { padding: 1 }) },
+  // Fewer tiles than channels, so that the inputs are shared; rows of tiles longer than a block.
+  { N: 3, C: 21, K: 75, H: 8, W: 7, ...square(3, { padding: 1 }) },
+  { N: 2, C: 40, K: 37, H: 5, W: 250, ...square(3, { padding: 1 }) },
 ].map(convLayout);
 
-const builds = cpuBuilds.map(({ build, relaxed }) => ({
-  build,
-  backend: createCpuBackend({ threads: 1, relaxed }),
-  others: [2, 4].map((threads) => createCpuBackend({ threads, relaxed })),
-}));
+/** Tiles of 4 x 4 outputs, for the same reasons. */
+const largeLayouts: readonly Conv2dLayout[] = [
+  { N: 11, C: 81, K: 66, H: 11, W: 11, ...square(3) },
+  { N: 5, C: 70, K: 67, H: 15, W: 13, ...square(3, { padding: 1 }) },
+  { N: 3, C: 96, K: 64, H: 14, W: 18, ...square(3, { padding: 2 }) },
+  { N: 6, C: 64, K: 64, H: 13, W: 16, ...square(3), paddingH: 2, paddingW: 0 },
+  { N: 70, C: 64, K: 20, H: 7, W: 7, ...square(3, { padding: 1 }) },
+  { N: 2, C: 130, K: 150, H: 11, W: 10, ...square(3, { padding: 1 }) },
+  { N: 2, C: 20, K: 16, H: 8, W: 900, ...square(3, { padding: 1 }) },
+].map(convLayout);
+
+const layouts = [...smallLayouts, ...largeLayouts];
+
+const builds = cpuBuilds.flatMap(({ build, relaxed }) =>
+  (["4x4", "2x2"] as const).map((winograd) => ({
+    build,
+    winograd,
+    side: Number(winograd[0]),
+    backend: createCpuBackend({ threads: 1, relaxed, winograd }),
+    others: [2, 4].map((threads) => createCpuBackend({ threads, relaxed, winograd })),
+  })),
+);
 
 test("every layout here is taken by tiles", () => {
   expect(layouts.filter((layout) => !suitsWinogradWeight(layout))).toEqual([]);
+});
+
+test("large tiles are for much work, whole tiles and outputs that the padding makes", () => {
+  const tileOf = (layout: Conv2dLayout, winograd: "4x4" | "2x2" = "4x4"): number =>
+    tileFor({ winograd }, layout, layout.outH, layout.outW);
+  expect(new Set(smallLayouts.map((layout) => tileOf(layout)))).toEqual(new Set([2]));
+  expect(new Set(largeLayouts.map((layout) => tileOf(layout)))).toEqual(new Set([4]));
+  expect(new Set(largeLayouts.map((layout) => tileOf(layout, "2x2")))).toEqual(new Set([2]));
+  // Four tiles of 36 products where nine of 16 would do; gradients of 0 where no output reads x.
+  const [layout] = largeLayouts;
+  expect(tileOf({ ...layout, N: 100, H: 8, W: 8, outH: 6, outW: 6 })).toBe(2);
+  expect(tileOf({ ...layout, outW: layout.outW - 1 })).toBe(2);
 });
 
 test("few channels, other kernels, strides, dilations, groups and small outputs are not", () => {
@@ -60,58 +96,176 @@ test("few channels, other kernels, strides, dilations, groups and small outputs 
   expect(suitsWinogradWeight(convLayout({ ...suited, N: 1 }))).toBe(false);
 });
 
-describe.each(builds)("convolution by tiles, $build build", ({ backend, others }) => {
-  test.each([
-    ["forward", (layout: Conv2dLayout) => convCase(layout)],
-    ["forward without bias", (layout: Conv2dLayout) => convCase(layout, { hasBias: false })],
-    ["gradient of the input", convGradInputCase],
-    ["gradient of the weight", convGradWeightCase],
-  ])("%s: like the reference, the same bits on 1, 2 and 4 threads", async (_, makeCase) => {
-    for (const layout of layouts) {
-      const kernelCase = makeCase(layout);
-      const expectLikeReference = await referenceFor(kernelCase);
-      for (const shift of [0, 1]) {
-        const actual = await execute(backend, kernelCase, shift);
-        expectLikeReference(actual, `shift ${shift}`);
-        for (const other of others) {
-          const again = await execute(other, kernelCase, shift);
-          for (const name of Object.keys(actual)) {
-            expectSameBytes(again[name], actual[name], `${kernelCase.label}: ${name}`);
+describe.each([
+  ["forward", (layout: Conv2dLayout) => convCase(layout)],
+  ["forward without bias", (layout: Conv2dLayout) => convCase(layout, { hasBias: false })],
+  ["gradient of the input", convGradInputCase],
+  ["gradient of the weight", convGradWeightCase],
+] as const)("convolution by tiles, %s", (_, makeCase) => {
+  const cases = layouts.map((layout) => makeCase(layout));
+  const references = cases.map(referenceFor);
+
+  test.each(builds)(
+    "like the reference, the same bits on 1, 2 and 4 threads, $build build, tiles up to $winograd",
+    async ({ backend, others }) => {
+      for (const [i, kernelCase] of cases.entries()) {
+        const expectLikeReference = await references[i];
+        for (const shift of [0, 1]) {
+          const actual = await execute(backend, kernelCase, shift);
+          expectLikeReference(actual, `shift ${shift}`);
+          for (const other of others) {
+            const again = await execute(other, kernelCase, shift);
+            for (const name of Object.keys(actual)) {
+              expectSameBytes(again[name], actual[name], `${kernelCase.label}: ${name}`);
+            }
           }
         }
       }
-    }
+    },
+  );
+});
+
+describe.each(builds)("NaN, $build build, tiles up to $winograd", ({ backend, side }) => {
+  const layout = convLayout({ N: 2, C: 64, K: 64, H: 24, W: 24, ...square(3, { padding: 1 }) });
+  const [planes, kernels] = [2 * 64 * 576, 64 * 64 * 9];
+
+  /** Places of NaN in what a case wrote, where one operand has a NaN in front. */
+  async function spoilt(kernelCase: KernelCase, name: string, out: string): Promise<number[]> {
+    const values = Float32Array.from(kernelCase.given[name].values);
+    values[0] = Number.NaN;
+    const given = { ...kernelCase.given, [name]: input(values) };
+    const contents = await execute(backend, { ...kernelCase, given });
+    return [...contents[out].keys()].filter((i) => Number.isNaN(contents[out][i]));
+  }
+
+  test.each([
+    ["x", "y", convCase(layout)],
+    ["dy", "dx", convGradInputCase(layout)],
+  ])("in %s reaches what reads it and spoils at most its tile of %s", async (from, to, each) => {
+    const places = await spoilt(each, from, to);
+    // Of pixel (0, 0) of image 0: read by outputs 0 and 1 both ways.
+    const isInTile = (i: number): boolean =>
+      i < planes / 2 && Math.floor(i / 24) % 24 < side && i % 24 < side;
+    expect(places).toEqual([...new Float32Array(planes).keys()].filter(isInTile));
+  });
+
+  test("in an operand of the weight's gradient spoils at most the taps of its channel", async () => {
+    const all = [...new Float32Array(kernels).keys()];
+    const ofX = await spoilt(convGradWeightCase(layout), "x", "dWeight");
+    expect(ofX).toEqual(all.filter((i) => i % (64 * 9) < 9));
+    const ofDy = await spoilt(convGradWeightCase(layout), "dy", "dWeight");
+    expect(ofDy).toEqual(all.slice(0, 64 * 9));
   });
 });
 
-test.each(builds)(
-  "NaN reaches what reads it and spoils at most its tile, $build build",
-  ({ backend }) => {
-    const layout = convLayout({ N: 2, C: 16, K: 16, H: 12, W: 12, ...square(3, { padding: 1 }) });
-    const values = distinct(2 * 16 * 144, { seed: 1 });
-    values[0] = Number.NaN;
-    const [x, weight, y] = [
-      values,
-      distinct(16 * 16 * 9, { seed: 2 }),
-      new Float32Array(values.length),
-    ].map((source) => {
-      const operand = {
-        handle: backend.alloc(source.byteLength),
-        offset: 0,
-        length: source.length,
-        dtype: "float32",
-      } as const;
-      backend.write(operand, source);
-      return operand;
-    });
-    backend.conv2d(x, weight, null, y, layout);
-    const spoilt = Array.from(backend.readSync(y), (value, i) =>
-      Number.isNaN(value) ? i : -1,
-    ).filter((i) => i >= 0);
-    const places = spoilt.map((i) => [Math.floor(i / (16 * 144)), Math.floor(i / 12) % 12, i % 12]);
-    // Of pixel (0, 0) of image 0: read by outputs 0 and 1 both ways, which are one tile.
-    expect(spoilt.length).toBe(16 * 4);
-    expect(places.every(([n, h, w]) => n === 0 && h < 2 && w < 2)).toBe(true);
-    for (const { handle } of [x, weight, y]) backend.free(handle);
-  },
-);
+describe("rounding", () => {
+  const backends = cpuBuilds.map(({ relaxed }) =>
+    (["off", "4x4", "2x2"] as const).map((winograd) =>
+      createCpuBackend({ threads: 2, relaxed, winograd }),
+    ),
+  );
+  const same = square(3, { padding: 1 });
+  // 64 and 512 channels, or 128 and 512 pixels, in a sum.
+  const sums = [
+    ["forward", convCase, "y", { C: 64, K: 64, H: 32, W: 32, ...same }],
+    ["forward", convCase, "y", { C: 512, K: 16, H: 16, W: 32, ...same }],
+    ["gradient of the input", convGradInputCase, "dx", { C: 64, K: 64, H: 32, W: 32, ...same }],
+    ["gradient of the input", convGradInputCase, "dx", { C: 16, K: 512, H: 16, W: 32, ...same }],
+    [
+      "gradient of the weight",
+      convGradWeightCase,
+      "dWeight",
+      { N: 2, C: 192, K: 192, H: 8, W: 8, ...same },
+    ],
+    [
+      "gradient of the weight",
+      convGradWeightCase,
+      "dWeight",
+      { N: 8, C: 64, K: 128, H: 8, W: 8, ...same },
+    ],
+  ] satisfies [string, (layout: Conv2dLayout) => KernelCase, string, ConvSketch][];
+
+  test.each(sums)(
+    "%s: at most 5 times that of the direct way",
+    async (_, makeCase, out, sketch) => {
+      const kernelCase = makeCase(convLayout(sketch));
+      for (const isRectified of [false, true]) {
+        const given = withNormals(kernelCase, out, isRectified);
+        const exact = await execute(createReferenceBackend(), { ...kernelCase, given: given(64) });
+        for (const each of backends) {
+          const [direct, large, small] = await Promise.all(
+            each.map(async (backend) => {
+              const actual = await execute(backend, { ...kernelCase, given: given(32) });
+              return rootMeanSquare(actual[out].map((value, i) => value - exact[out][i]));
+            }),
+          );
+          expect(large).toBeLessThan(5 * direct);
+          expect(small).toBeLessThan(3 * direct);
+          expect(large).not.toBe(small);
+        }
+      }
+    },
+  );
+});
+
+/** The operands of a case with normal values in float32, the image's as a ReLU leaves them if asked for, in either precision. */
+function withNormals(kernelCase: KernelCase, out: string, isRectified: boolean) {
+  const names = Object.keys(kernelCase.given);
+  const values = new Map(
+    names.map((name, seed) => {
+      const normal = Float32Array.from(normals(kernelCase.given[name].values.length, seed + 1));
+      const isImage = name === "x" || (name === "dy" && !names.includes("x"));
+      return [name, isImage && isRectified ? normal.map((value) => Math.max(0, value)) : normal];
+    }),
+  );
+  return (bits: 32 | 64): KernelCase["given"] =>
+    Object.fromEntries(
+      [...values].map(([name, each]) => {
+        const dtype = `float${bits}` as const;
+        return [name, name === out ? output(each.length, dtype) : input(each, dtype)];
+      }),
+    );
+}
+
+function rootMeanSquare(values: ArrayLike<number>): number {
+  const squares = Array.from(values, (value) => value ** 2);
+  return Math.sqrt(squares.reduce((sum, square) => sum + square, 0) / squares.length);
+}
+
+describe("setWinograd", () => {
+  afterEach(() => setWinograd("4x4"));
+
+  const layout = convLayout({ N: 2, C: 64, K: 64, H: 24, W: 24, ...square(3, { padding: 1 }) });
+  const y = async (backend: Backend) => (await execute(backend, convCase(layout))).y;
+
+  test("takes the direct way, smaller tiles or larger ones, in backends that exist and new ones", async () => {
+    const backend = createCpuBackend();
+    const results = [];
+    for (const winograd of ["off", "2x2", "4x4"] as const) {
+      setWinograd(winograd);
+      const result = await y(backend);
+      expectSameBytes(await y(createCpuBackend()), result, winograd);
+      expectSameBytes(await y(createCpuBackend({ winograd })), result, winograd);
+      expect(backend.memory().notes.join()).toContain(`winograd: ${winograd}, as set by`);
+      results.push(result.join());
+    }
+    expect(new Set(results).size).toBe(3);
+  });
+
+  test("leaves a backend with a choice of its own alone", async () => {
+    const backend = createCpuBackend({ winograd: "off" });
+    const before = await y(backend);
+    setWinograd("2x2");
+    expectSameBytes(await y(backend), before, "off");
+    expect(backend.memory().notes.join()).toContain("winograd: off, as asked for");
+  });
+
+  test("knows three choices", () => {
+    const winograd: string = "3x3";
+    const isChoice = (choice: string): choice is WinogradChoice => choice === winograd;
+    if (!isChoice(winograd)) throw new Error("unreachable");
+    expect(() => setWinograd(winograd)).toThrow(ArgumentError);
+    expect(() => setWinograd(winograd)).toThrow(/setWinograd.*"4x4", "2x2" or "off".*3x3/);
+    expect(() => createCpuBackend({ winograd })).toThrow(/createCpuBackend.*3x3/);
+  });
+});

@@ -39,8 +39,10 @@ export function conv1d(x: Tensor, weight: Tensor, options: ConvOptions<Single> =
  *
  * Shapes: x (N, C, H, W) or (C, H, W), weight (K, C / groups, kernelH, kernelW), bias (K) or null; returns (N, K, outH, outW) or
  * (K, outH, outW) with outH = floor((H + 2 * padding - dilation * (kernelH - 1) - 1) / stride) + 1, or H if padding is "same".
- * Unlike PyTorch: NaN and infinities in x or dy may reach neighbouring outputs, and neighbouring taps of the weight's gradient, on the
- * CPU: 3 x 3 kernels with many channels compute 2 x 2 outputs together (Winograd).
+ * Numerics: on the CPU 3 x 3 kernels of stride 1 with many channels compute 2 x 2 or 4 x 4 outputs together (Winograd), with up to 3 or 5
+ * times the rounding error of the direct way; `setWinograd` chooses.
+ * Unlike PyTorch: NaN and infinities in x or dy may reach the outputs that are computed together with those that read them, and all taps of
+ * their channel in the weight's gradient, unless `setWinograd("off")`.
  * Throws: ShapeError if channels, groups or sizes do not fit; ArgumentError for strides, paddings, dilations out of range, and for
  * padding "same" with another stride than 1.
  */

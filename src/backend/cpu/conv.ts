@@ -46,7 +46,7 @@ export function convKernels(
 ): Pick<Backend, "conv2d" | "conv2dGradInput" | "conv2dGradWeight"> {
   return {
     conv2d(x, weight, bias, y, layout) {
-      if (suitsWinograd(layout)) {
+      if (machine.winograd !== "off" && suitsWinograd(layout)) {
         winograd(machine, layout, { source: x, weight, bias, out: y, isGradient: false });
         return;
       }
@@ -78,7 +78,7 @@ export function convKernels(
     },
 
     conv2dGradInput(dy, weight, dx, layout) {
-      if (suitsWinograd(layout)) {
+      if (machine.winograd !== "off" && suitsWinograd(layout)) {
         winograd(machine, layout, { source: dy, weight, bias: null, out: dx, isGradient: true });
         return;
       }
@@ -117,13 +117,13 @@ export function convKernels(
     },
 
     conv2dGradWeight(dy, x, dWeight, layout) {
-      gradWeightFor(layout)(machine, { dy, x, dWeight }, layout);
+      gradWeightFor(machine, layout)(machine, { dy, x, dWeight }, layout);
     },
   };
 }
 
-function gradWeightFor(layout: Conv2dLayout) {
-  if (suitsWinogradWeight(layout)) return winogradGradWeight;
+function gradWeightFor(machine: Machine, layout: Conv2dLayout) {
+  if (machine.winograd !== "off" && suitsWinogradWeight(layout)) return winogradGradWeight;
   if (suitsPointwise(layout)) return pointwiseGradWeight;
   return suitsDepthwise(layout) ? depthwiseGradWeight : convGradWeight;
 }

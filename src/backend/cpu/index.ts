@@ -15,12 +15,13 @@ import { reduceKernels } from "./reduce.ts";
 import { softmaxKernels } from "./softmax.ts";
 
 export { setThreads } from "./machine.ts";
+export { setWinograd, type WinogradChoice } from "./winograd-choice.ts";
 
 /**
  * A CPU backend with a memory and threads of its own. Compiles the kernels, unless another backend has; starts no thread
  * before the first large operation.
  *
- * Throws: ArgumentError unless `threads` is an integer from 1 to 256.
+ * Throws: ArgumentError unless `threads` is an integer from 1 to 256 and `winograd` a choice that there is.
  */
 export function createCpuBackend(options: MachineOptions = {}): Backend {
   const machine = createMachine(options);

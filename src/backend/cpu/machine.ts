@@ -11,6 +11,7 @@ import { webHost } from "./host-web.ts";
 import { type Kernel, runAlone } from "./kernel.ts";
 import { createMemory, DeviceMemory } from "./memory.ts";
 import { checkThreads, ThreadPool } from "./threads.ts";
+import { type WinogradChoice, winogradChoice } from "./winograd-choice.ts";
 
 export type KernelName = (typeof kernelNames)[number];
 
@@ -18,7 +19,9 @@ export interface Machine {
   readonly memory: DeviceMemory;
   /** Threads that kernels are spread over, the calling one included. */
   readonly threads: number;
-  /** Which build runs and why, how many threads and why; one sentence each. */
+  /** The largest of Winograd's tiles that convolutions may use. */
+  readonly winograd: WinogradChoice;
+  /** Which build runs and why, how many threads and why, which of Winograd's tiles and why; one sentence each. */
   readonly notes: readonly string[];
   /** Bytes of memory that the machine itself occupies: what `scratch` holds on to, and the threads' control block. */
   readonly ownBytes: number;
@@ -47,6 +50,8 @@ export interface MachineOptions {
   readonly threads?: number;
   /** False takes the plain build; true takes the relaxed one where the engine has it (default). */
   readonly relaxed?: boolean;
+  /** Default is what `setWinograd` or EVENKEEL_WINOGRAD say, else "4x4". */
+  readonly winograd?: WinogradChoice;
   /** Time after which a busy worker counts as lost, in ms (default 20,000). */
   readonly patienceMs?: number;
 }
@@ -79,6 +84,7 @@ class WasmMachine implements Machine {
   readonly #kernels: ReadonlyMap<string, Kernel>;
   readonly #pool: ThreadPool;
   readonly #buildNote: string;
+  readonly #winograd: () => ReturnType<typeof winogradChoice>;
   #threadsNote = "";
   #scratch = { address: 0, bytes: 0 };
 
@@ -87,6 +93,8 @@ class WasmMachine implements Machine {
     const isShared = typeof SharedArrayBuffer !== "undefined";
     const { module, note } = compileKernels(host, { relaxed: options.relaxed ?? true, isShared });
     this.#buildNote = note;
+    this.#winograd = () => winogradChoice(host, options.winograd);
+    this.#winograd();
     this.memory = new DeviceMemory(createMemory(memoryPages.initial, isShared));
     this.#kernels = kernelsOf(module, this.memory);
     this.#pool = new ThreadPool({
@@ -101,11 +109,15 @@ class WasmMachine implements Machine {
     return this.#pool.size;
   }
 
+  get winograd(): WinogradChoice {
+    return this.#winograd().choice;
+  }
+
   get notes(): readonly string[] {
     const { trouble, size, missing } = this.#pool;
     const threads = trouble === null ? this.#threadsNote : `threads: ${size}, because ${trouble}`;
     const late = `, of which ${missing} will start when the program awaits a result`;
-    return [this.#buildNote, missing === 0 ? threads : threads + late];
+    return [this.#buildNote, missing === 0 ? threads : threads + late, this.#winograd().note];
   }
 
   get ownBytes(): number {

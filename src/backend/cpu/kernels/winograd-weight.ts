@@ -1,270 +1,221 @@
-import { dot4x2 } from "./conv-dots";
-import { copyImage, ImagePlan } from "./conv-image";
 import { bytes } from "./floats";
-import { loadPart } from "./simd";
-import { transformInput } from "./winograd-input";
+import { transformGradient2x2, transformInput2x2, transformSums2x2 } from "./winograd-2x2";
+import { transformInput4x4 } from "./winograd-4x4";
+import { transformGradient4x4, transformSums4x4 } from "./winograd-4x4-weight";
+import { product4x8 } from "./winograd-products";
+import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
 
 /**
  * The gradient of the weight of a 3 x 3 convolution of stride 1, through the same transforms as the convolution itself
- * (winograd.ts): dWeight = G'(sum over tiles of (A dy A') * (B' d B))G, where each of the 4 x 4 elements is a dot product over
- * tiles. One run, written by the host (../winograd-weight.ts) as 32-bit words in the order of the fields. Sizes are in floats.
+ * (winograd.ts): dWeight = G'(sum over tiles of (A dy A') * (B' d B))G. For each of the elements the sums are a matrix
+ * product, channels of dy times channels of x.
  *
- * A unit of work is one part of the images, one block of output channels and one of input channels. It gives one slice
- * (4 x 4 elements, input channels, outPerBlock) of sums; slices are ordered [part][output block][input block].
+ *   inputs     [element][panel of eight channels][tile][channel]
+ *   gradients  [element][four output channels][tile][output channel]
+ *   sums       [output channel][panel][element][channel]
+ *
+ * A unit of work is one part of the tiles, one block of output channels and one of channels; units are ordered [part][output
+ * block][block]. Written by the host (../winograd-weight.ts) as 32-bit words in the order of the fields.
  */
-class WinogradWeightPlan extends ImagePlan {
-  images: i32;
-  inChannels: i32;
+class WinogradWeightPlan extends WinogradTiles {
   outChannels: i32;
-  outH: i32;
-  outW: i32;
-  /** Tiles of a row, rounded up to a multiple of 4. */
-  rowTiles: i32;
-  /** Taken into scratch at a time; rows are rows of tiles. */
-  rowsPerPass: i32;
-  imagesPerPass: i32;
-  imagesPerPart: i32;
-  inBlocks: i32;
-  /** A multiple of 4. */
+  parts: i32;
+  /** Multiples of 8 and of 4. */
+  channelsPerBlock: i32;
+  channelBlocks: i32;
   outPerBlock: i32;
   outBlocks: i32;
-  /** Room for one channel's tiles in scratch; for one of the 4 x 4 elements, of all inputs and of all of dy. */
-  passTiles: i32;
-  inputFloats: i32;
-  gradientFloats: i32;
-  sliceFloats: i32;
-  /** Bytes from the first input channel in scratch to each, the last one twice if that makes an even number. */
-  offsets: usize;
+  /** Of the sums of a unit. */
+  sumFloats: i32;
+  /** Where in a thread's scratch the parts begin. */
+  workAt: usize;
+  inputsAt: usize;
+  gradientsAt: usize;
+  sumsAt: usize;
 }
 
 /**
- * Sums for `winogradSumWeights` to gather.
+ * dWeight, or where there are several parts their sums for `winogradSumWeights`. `reading` is a `WinogradTiles` for dy.
  *
- * Numerics: float32 sums of four lanes over the tiles of a pass; passes, then parts added in float32.
+ * Numerics: float32 sums over the tiles of a block, blocks, then parts added in float32.
  */
 export function winogradGradWeight(
   plan: usize,
+  reading: usize,
   dy: usize,
   x: usize,
   sums: usize,
+  dWeight: usize,
   scratch: usize,
   scratchBytes: i32,
   chunk: i32,
   thread: i32,
 ): void {
   const conv = changetype<WinogradWeightPlan>(plan);
-  const slice = sums + bytes(chunk * conv.sliceFloats);
-  const image = scratch + <usize>thread * <usize>scratchBytes;
-  const inputs = image + bytes(conv.imageFloats);
-  const gradients = inputs + bytes(16 * conv.inputFloats);
-  const firstIn = (chunk % conv.inBlocks) * conv.channels;
-  const firstOut = ((chunk / conv.inBlocks) % conv.outBlocks) * conv.outPerBlock;
-  const firstImage = (chunk / (conv.inBlocks * conv.outBlocks)) * conv.imagesPerPart;
-  const end = min(firstImage + conv.imagesPerPart, conv.images);
-  const tileRows = (conv.outH + 1) / 2;
-  memory.fill(slice, 0, bytes(conv.sliceFloats));
-  for (let n = firstImage; n < end; n += conv.imagesPerPass) {
-    const count = min(conv.imagesPerPass, end - n);
-    for (let row = 0; row < tileRows; row += conv.rowsPerPass) {
-      const rows = min(conv.rowsPerPass, tileRows - row);
-      const tileBytes = bytes(rows * conv.rowTiles);
-      for (let i = 0; i < count; i++) {
-        const start = <usize>i * tileBytes;
-        transformImage(conv, x, image, n + i, firstIn, row, rows, inputs + start);
-        transformGradient(conv, dy, n + i, firstOut, row, rows, gradients + start);
-      }
-      sumPass(conv, gradients, inputs, slice, <usize>count * tileBytes);
-    }
+  const gradient = changetype<WinogradTiles>(reading);
+  const own = scratch + <usize>thread * <usize>scratchBytes;
+  const slices = conv.channelBlocks * conv.outBlocks;
+  const slice = chunk % slices;
+  const part = chunk / slices;
+  const isWhole = conv.parts === 1;
+  const target = isWhole ? own + conv.sumsAt : sums + bytes(chunk * conv.sumFloats);
+  const firstIn = (slice % conv.channelBlocks) * conv.channelsPerBlock;
+  const firstOut = (slice / conv.channelBlocks) * conv.outPerBlock;
+  const first = (part * conv.tileBlocks) / conv.parts;
+  const end = ((part + 1) * conv.tileBlocks) / conv.parts;
+  for (let block = first; block < end; block++) {
+    transformInputs(conv, x, firstIn, block, own);
+    transformGradients(conv, gradient, dy, firstOut, block, own);
+    addProducts(conv, gradient, block, target, own, block === first);
   }
+  if (isWhole) storeWeights(conv, target, slice, 0, conv.outPerBlock, dWeight, own + conv.workAt);
 }
 
-/** B' d B of some rows of tiles, for a block of channels of image n. */
-function transformImage(
+/** B' d B of a block of tiles, for a block of channels. */
+function transformInputs(
   plan: WinogradWeightPlan,
   x: usize,
-  image: usize,
-  n: i32,
   firstIn: i32,
-  firstRow: i32,
-  rows: i32,
-  inputs: usize,
+  block: i32,
+  own: usize,
 ): void {
-  const channels = min(plan.channels, plan.inChannels - firstIn);
-  const from = x + bytes((n * plan.inChannels + firstIn) * plan.H * plan.W);
-  copyImage(plan, from, image, channels, firstRow, 0);
-  const plane = bytes(plan.planeRows * plan.pitch);
+  const first = plan.firstPanel(block);
+  const count = plan.firstPanel(block + 1) - first;
+  const tiles = min(8 * count, plan.tiles - 8 * first);
+  const end = min(firstIn + plan.channelsPerBlock, plan.channels);
+  placeTiles(plan, 8, first, count, own);
+  let to = own + plan.inputsAt;
+  for (let c = firstIn; c < end; c += 8) {
+    copyStrips(plan, x, c, min(8, end - c), first, count, own);
+    for (let i = 0; i < tiles; i++, to += 32) {
+      const d = own + load<usize>(own + plan.placesAt + bytes(i));
+      transformPlace(plan, d, own + plan.workAt, to);
+      transformPlace(plan, d + bytes(4 * plan.stripFloats), own + plan.workAt, to + 16);
+    }
+  }
+}
+
+/** One tile of four channels. */
+function transformPlace(plan: WinogradWeightPlan, d0: usize, work: usize, to: usize): void {
+  const plane = bytes(plan.stripFloats);
+  const pitch = bytes(plan.pitch);
   const next = bytes(plan.inputFloats);
-  for (let c = 0; c < channels; c++, image += 4 * plane, inputs += bytes(plan.passTiles)) {
-    let to = inputs;
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < plan.rowTiles; column += 4, to += 16) {
-        transformInput(
-          image + bytes(row * plan.pitch + column),
-          plane,
-          bytes(plan.pitch),
-          to,
-          next,
-        );
-      }
-    }
-  }
+  const d1 = d0 + plane;
+  const d2 = d1 + plane;
+  if (plan.tile === 4) transformInput4x4(d0, d1, d2, d2 + plane, pitch, work, to, next);
+  else transformInput2x2(d0, d1, d2, d2 + plane, pitch, work, to, next);
 }
 
-/** A dy A' of some rows of tiles, for a block of channels of image n; outside dy is zero. */
-function transformGradient(
+/** A dy A' of a block of tiles, for a block of output channels. */
+function transformGradients(
   plan: WinogradWeightPlan,
+  reading: WinogradTiles,
   dy: usize,
-  n: i32,
   firstOut: i32,
-  firstRow: i32,
-  rows: i32,
-  gradients: usize,
+  block: i32,
+  own: usize,
 ): void {
-  const next = bytes(plan.gradientFloats);
+  const first = plan.firstPanel(block);
+  const count = plan.firstPanel(block + 1) - first;
+  const tiles = min(8 * count, plan.tiles - 8 * first);
   const end = min(firstOut + plan.outPerBlock, plan.outChannels);
-  for (let k = firstOut; k < end; k++, gradients += bytes(plan.passTiles)) {
-    let to = gradients;
-    for (let row = firstRow; row < firstRow + rows; row++) {
-      const h = 2 * row;
-      const upper = dy + bytes(((n * plan.outChannels + k) * plan.outH + h) * plan.outW);
-      const hasLower = h + 1 < plan.outH;
-      for (let column = 0; column < plan.rowTiles; column += 4, to += 16) {
-        const count = plan.outW - 2 * column;
-        const at = upper + bytes(2 * column);
-        transformTiles(at, count, hasLower ? at + bytes(plan.outW) : 0, to, next);
-      }
+  const work = own + plan.workAt;
+  const plane = bytes(reading.stripFloats);
+  const pitch = bytes(reading.pitch);
+  const next = bytes(reading.inputFloats);
+  placeTiles(reading, 4, first, count, own);
+  let to = own + plan.gradientsAt;
+  for (let k = firstOut; k < end; k += 4) {
+    copyStrips(reading, dy, k, min(4, end - k), first, count, own);
+    for (let i = 0; i < tiles; i++, to += 16) {
+      const y0 = own + load<usize>(own + reading.placesAt + bytes(i));
+      const y1 = y0 + plane;
+      const y2 = y1 + plane;
+      if (plan.tile === 4) transformGradient4x4(y0, y1, y2, y2 + plane, pitch, work, to, next);
+      else transformGradient2x2(y0, y1, y2, y2 + plane, pitch, work, to, next);
     }
   }
 }
 
-/** Four tiles side by side, of which `count` columns lie inside dy; `lower` is 0 where the second row does not. */
-function transformTiles(upper: usize, count: i32, lower: usize, to: usize, next: usize): void {
-  const zero = f32x4.splat(0);
-  const a = count > 0 ? loadPart(upper, min(4, count), 0) : zero;
-  const b = count > 4 ? loadPart(upper + 16, min(4, count - 4), 0) : zero;
-  const c = lower !== 0 && count > 0 ? loadPart(lower, min(4, count), 0) : zero;
-  const d = lower !== 0 && count > 4 ? loadPart(lower + 16, min(4, count - 4), 0) : zero;
-  const p = v128.shuffle<f32>(a, b, 0, 2, 4, 6);
-  const q = v128.shuffle<f32>(a, b, 1, 3, 5, 7);
-  const r = v128.shuffle<f32>(c, d, 0, 2, 4, 6);
-  const s = v128.shuffle<f32>(c, d, 1, 3, 5, 7);
-  storeRow(p, q, to, next);
-  storeRow(f32x4.add(p, r), f32x4.add(q, s), to + 4 * next, next);
-  storeRow(f32x4.sub(p, r), f32x4.sub(q, s), to + 8 * next, next);
-  storeRow(f32x4.neg(r), f32x4.neg(s), to + 12 * next, next);
-}
-
-/** One row of A dy, times A'. */
-function storeRow(left: v128, right: v128, to: usize, next: usize): void {
-  v128.store(to, left);
-  v128.store(to + next, f32x4.add(left, right));
-  v128.store(to + 2 * next, f32x4.sub(left, right));
-  v128.store(to + 3 * next, f32x4.neg(right));
-}
-
-/** Adds the dot products of what is in scratch to a slice. */
-function sumPass(
+/** Adds the products of a block of tiles to the sums. */
+function addProducts(
   plan: WinogradWeightPlan,
-  gradients: usize,
-  inputs: usize,
-  slice: usize,
-  length: usize,
+  reading: WinogradTiles,
+  block: i32,
+  sums: usize,
+  own: usize,
+  isFirst: bool,
 ): void {
-  const plane = bytes(plan.passTiles);
-  const next = bytes(plan.outPerBlock);
-  const channels = (plan.channels + 1) & ~1;
-  for (let element = 0; element < 16; element++) {
-    for (let k = 0; k < plan.outPerBlock; k += 4) {
-      const dy = gradients + <usize>k * plane;
-      let sums = slice + bytes(k);
-      for (let c = 0; c < channels; c += 2, sums += 2 * next) {
-        dot4x2(dy, inputs, plan.offsets + bytes(c), plane, length, 1, 0, 0, sums, next);
+  const first = plan.firstPanel(block);
+  const tiles = min(8 * plan.firstPanel(block + 1), plan.tiles) - 8 * first;
+  const panels = plan.channelsPerBlock >> 3;
+  const panelFloats = 8 * plan.elements;
+  const next = bytes(panelFloats * panels);
+  for (let element = 0; element < plan.elements; element++) {
+    let inputs = own + plan.inputsAt + bytes(element * plan.inputFloats);
+    for (let panel = 0; panel < panels; panel++, inputs += bytes(8 * tiles)) {
+      let gradients = own + plan.gradientsAt + bytes(element * reading.inputFloats);
+      let to = sums + bytes(panelFloats * panel + 8 * element);
+      for (let k = 0; k < plan.outPerBlock; k += 4, gradients += bytes(4 * tiles), to += 4 * next) {
+        product4x8(gradients, inputs, tiles, to, next, isFirst);
       }
     }
-    gradients += bytes(plan.gradientFloats);
-    inputs += bytes(plan.inputFloats);
-    slice += <usize>channels * next;
   }
 }
 
-/** dWeight from the slices of `winogradGradWeight`; a chunk is four output channels of a slice. */
+/** dWeight from the sums of several parts; a chunk is four output channels of a slice. */
 export function winogradSumWeights(
   plan: usize,
   sums: usize,
-  parts: i32,
   dWeight: usize,
+  scratch: usize,
+  scratchBytes: i32,
   chunk: i32,
-  _thread: i32,
+  thread: i32,
 ): void {
   const conv = changetype<WinogradWeightPlan>(plan);
+  const own = scratch + <usize>thread * <usize>scratchBytes;
   const fours = conv.outPerBlock >> 2;
   const slice = chunk / fours;
-  const firstInSlice = (chunk % fours) << 2;
-  const firstIn = (slice % conv.inBlocks) * conv.channels;
-  const k = (slice / conv.inBlocks) * conv.outPerBlock + firstInSlice;
-  const count = min(4, conv.outChannels - k);
-  const ins = min(conv.channels, conv.inChannels - firstIn);
-  const elementFloats = ((conv.channels + 1) & ~1) * conv.outPerBlock;
-  const partBytes = bytes(conv.outBlocks * conv.inBlocks * conv.sliceFloats);
-  const outStride = bytes(9 * conv.inChannels);
-  sums += bytes(slice * conv.sliceFloats + firstInSlice);
-  for (let c = 0; c < ins; c++) {
-    // The other parts are added to the first, whose sums nobody else needs.
-    for (let element = 0; element < 16; element++) {
-      joinParts(sums + bytes(element * elementFloats), parts, partBytes);
+  const k = (chunk % fours) << 2;
+  const rowBytes = bytes(conv.elements * conv.channelsPerBlock);
+  const partBytes = bytes(conv.channelBlocks * conv.outBlocks * conv.sumFloats);
+  // The other parts are added to the first, whose sums nobody else needs.
+  const first = sums + bytes(slice * conv.sumFloats);
+  const end = first + <usize>(k + 4) * rowBytes;
+  for (let at = first + <usize>k * rowBytes; at < end; at += 16) {
+    let sum = v128.load(at);
+    for (let part = 1; part < conv.parts; part++) {
+      sum = f32x4.add(sum, v128.load(at + <usize>part * partBytes));
     }
-    const kernel = dWeight + bytes((k * conv.inChannels + firstIn + c) * 9);
-    transformSums(sums, bytes(elementFloats), kernel, outStride, count);
-    sums += bytes(conv.outPerBlock);
+    v128.store(at, sum);
   }
+  storeWeights(conv, first, slice, k, k + 4, dWeight, own + conv.workAt);
 }
 
-function joinParts(sums: usize, parts: i32, partBytes: usize): void {
-  let sum = v128.load(sums);
-  for (let part = 1; part < parts; part++) {
-    sum = f32x4.add(sum, v128.load(sums + <usize>part * partBytes));
+/** G' m G for some output channels of a slice. */
+function storeWeights(
+  plan: WinogradWeightPlan,
+  sums: usize,
+  slice: i32,
+  firstRow: i32,
+  endRow: i32,
+  dWeight: usize,
+  work: usize,
+): void {
+  const firstIn = (slice % plan.channelBlocks) * plan.channelsPerBlock;
+  const firstOut = (slice / plan.channelBlocks) * plan.outPerBlock;
+  const channels = min(plan.channelsPerBlock, plan.channels - firstIn);
+  const rows = min(endRow, plan.outChannels - firstOut);
+  const rowBytes = bytes(plan.elements * plan.channelsPerBlock);
+  for (let row = firstRow; row < rows; row++) {
+    const from = sums + <usize>row * rowBytes;
+    const to = dWeight + bytes(9 * ((firstOut + row) * plan.channels + firstIn));
+    for (let c = 0; c < channels; c += 4) {
+      const m = from + bytes(plan.elements * (c & ~7) + (c & 4));
+      const kernels = to + bytes(9 * c);
+      if (plan.tile === 4) transformSums4x4(m, work, kernels, min(4, channels - c));
+      else transformSums2x2(m, work, kernels, min(4, channels - c));
+    }
   }
-  v128.store(sums, sum);
-}
-
-/** G' m G of four output channels side by side, to the kernels that lie outStride apart. */
-function transformSums(m: usize, next: usize, kernel: usize, outStride: usize, count: i32): void {
-  const rowBytes = next * 4;
-  for (let i = 0; i < 3; i++) {
-    const a = columnOf(m, rowBytes, i);
-    const b = columnOf(m + next, rowBytes, i);
-    const c = columnOf(m + 2 * next, rowBytes, i);
-    const d = columnOf(m + 3 * next, rowBytes, i);
-    const at = kernel + <usize>(12 * i);
-    scatter(at, outStride, count, thirdOf(a, b, c, d, 0));
-    scatter(at + 4, outStride, count, thirdOf(a, b, c, d, 1));
-    scatter(at + 8, outStride, count, thirdOf(a, b, c, d, 2));
-  }
-}
-
-/** Row i of G' times a column of m. */
-function columnOf(m: usize, rowBytes: usize, i: i32): v128 {
-  return thirdOf(
-    v128.load(m),
-    v128.load(m + rowBytes),
-    v128.load(m + 2 * rowBytes),
-    v128.load(m + 3 * rowBytes),
-    i,
-  );
-}
-
-/** Row i of G' times (a, b, c, d). */
-function thirdOf(a: v128, b: v128, c: v128, d: v128, i: i32): v128 {
-  const half = f32x4.splat(0.5);
-  if (i === 1) return f32x4.mul(f32x4.sub(b, c), half);
-  const middle = f32x4.mul(f32x4.add(b, c), half);
-  return f32x4.add(middle, i === 0 ? a : d);
-}
-
-/** Stores `count` lanes `stride` bytes apart. */
-function scatter(at: usize, stride: usize, count: i32, values: v128): void {
-  v128.store32_lane(at, values, 0);
-  if (count > 1) v128.store32_lane(at + stride, values, 1);
-  if (count > 2) v128.store32_lane(at + 2 * stride, values, 2);
-  if (count > 3) v128.store32_lane(at + 3 * stride, values, 3);
 }

@@ -1,0 +1,190 @@
+import { madd } from "./simd";
+import { a, aa, aaa, atA, atB, atZero, b, bb, bbb, product, sum } from "./winograd-points";
+import { storeTaps } from "./winograd-taps";
+
+/** The transforms of Winograd's F(4x4, 3x3), for four tiles or four kernels side by side. */
+
+/** B' d B of four tiles: 6 x 6 floats each, rows `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
+export function transformInput4x4(
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  d3: usize,
+  pitch: usize,
+  work: usize,
+  to: usize,
+  next: usize,
+): void {
+  inputColumns(d0, pitch, work);
+  inputColumns(d1, pitch, work + 16);
+  inputColumns(d2, pitch, work + 32);
+  inputColumns(d3, pitch, work + 48);
+  inputEnds(d0 + 16, d1 + 16, pitch, work + 64);
+  inputEnds(d2 + 16, d3 + 16, pitch, work + 80);
+  for (const end = work + 576; work < end; work += 96, to += 6 * next) {
+    const r0 = v128.load(work);
+    const r1 = v128.load(work, 16);
+    const r2 = v128.load(work, 32);
+    const r3 = v128.load(work, 48);
+    const r01 = v128.load(work, 64);
+    const r23 = v128.load(work, 80);
+    const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
+    const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
+    const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
+    const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
+    storeInput(
+      v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
+      v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
+      v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
+      v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
+      v128.shuffle<f32>(r01, r23, 0, 2, 4, 6),
+      v128.shuffle<f32>(r01, r23, 1, 3, 5, 7),
+      to,
+      next,
+    );
+  }
+}
+
+/** Four columns of a tile. */
+function inputColumns(d: usize, pitch: usize, to: usize): void {
+  storeInput(
+    v128.load(d),
+    v128.load(d + pitch),
+    v128.load(d + 2 * pitch),
+    v128.load(d + 3 * pitch),
+    v128.load(d + 4 * pitch),
+    v128.load(d + 5 * pitch),
+    to,
+    96,
+  );
+}
+
+/** The last two columns of two tiles. */
+function inputEnds(d: usize, e: usize, pitch: usize, to: usize): void {
+  storeInput(
+    v128.load64_lane(e, v128.load64_zero(d), 1),
+    v128.load64_lane(e + pitch, v128.load64_zero(d + pitch), 1),
+    v128.load64_lane(e + 2 * pitch, v128.load64_zero(d + 2 * pitch), 1),
+    v128.load64_lane(e + 3 * pitch, v128.load64_zero(d + 3 * pitch), 1),
+    v128.load64_lane(e + 4 * pitch, v128.load64_zero(d + 4 * pitch), 1),
+    v128.load64_lane(e + 5 * pitch, v128.load64_zero(d + 5 * pitch), 1),
+    to,
+    96,
+  );
+}
+
+/** B' times six vectors. */
+function storeInput(
+  d0: v128,
+  d1: v128,
+  d2: v128,
+  d3: v128,
+  d4: v128,
+  d5: v128,
+  to: usize,
+  next: usize,
+): void {
+  v128.store(to, madd(f32x4.splat(product), d0, madd(f32x4.splat(-sum), d2, d4)));
+  let even = madd(f32x4.splat(-bb), d2, d4);
+  let odd = madd(f32x4.splat(-bb), d1, d3);
+  v128.store(to + next, madd(f32x4.splat(a), odd, even));
+  v128.store(to + 2 * next, madd(f32x4.splat(-a), odd, even));
+  even = madd(f32x4.splat(-aa), d2, d4);
+  odd = madd(f32x4.splat(-aa), d1, d3);
+  v128.store(to + 3 * next, madd(f32x4.splat(b), odd, even));
+  v128.store(to + 4 * next, madd(f32x4.splat(-b), odd, even));
+  v128.store(to + 5 * next, madd(f32x4.splat(product), d1, madd(f32x4.splat(-sum), d3, d5)));
+}
+
+/** G g G' of four kernels of 3 x 3 floats, taken backwards if asked for. Its 36 elements go `next` bytes apart. */
+export function transformKernel4x4(
+  g0: usize,
+  g1: usize,
+  g2: usize,
+  g3: usize,
+  isBackwards: bool,
+  work: usize,
+  to: usize,
+  next: usize,
+): void {
+  storeTaps(g0, g1, g2, g3, work);
+  const step: usize = isBackwards ? <usize>-16 : 16;
+  const first = isBackwards ? work + 128 : work;
+  const rows = work + 144;
+  for (let column: usize = 0; column < 3; column++) {
+    const g = first + column * step;
+    const row: usize = 3 * step;
+    storeKernel(v128.load(g), v128.load(g + row), v128.load(g + 2 * row), rows + 16 * column, 48);
+  }
+  for (let row: usize = 0; row < 6; row++) {
+    const g = rows + 48 * row;
+    storeKernel(v128.load(g), v128.load(g, 16), v128.load(g, 32), to + 6 * row * next, next);
+  }
+}
+
+/** G times three vectors. */
+function storeKernel(g0: v128, g1: v128, g2: v128, to: usize, next: usize): void {
+  v128.store(to, f32x4.mul(f32x4.splat(atZero), g0));
+  let even = madd(f32x4.splat(aa * atA), g2, f32x4.mul(f32x4.splat(atA), g0));
+  let odd = f32x4.mul(f32x4.splat(a * atA), g1);
+  v128.store(to + next, f32x4.add(even, odd));
+  v128.store(to + 2 * next, f32x4.sub(even, odd));
+  even = madd(f32x4.splat(bb * atB), g2, f32x4.mul(f32x4.splat(atB), g0));
+  odd = f32x4.mul(f32x4.splat(b * atB), g1);
+  v128.store(to + 3 * next, f32x4.add(even, odd));
+  v128.store(to + 4 * next, f32x4.sub(even, odd));
+  v128.store(to + 5 * next, g2);
+}
+
+/** A' m A + bias of four tiles whose 36 elements lie 32 bytes apart: to `work`, as [row][tile][column]. */
+export function transformOutput4x4(m: usize, bias: v128, work: usize): void {
+  // Columns first, as [row][column][tile].
+  let to = work + 256;
+  for (let column: usize = 0; column < 6; column++, m += 32, to += 16) {
+    storeOutput(
+      v128.load(m),
+      v128.load(m, 192),
+      v128.load(m, 384),
+      v128.load(m, 576),
+      v128.load(m, 768),
+      v128.load(m, 960),
+      to,
+    );
+  }
+  let from = work + 256;
+  for (const end = work + 256; work < end; work += 64, from += 96) {
+    const m1 = v128.load(from, 16);
+    const m2 = v128.load(from, 32);
+    const m3 = v128.load(from, 48);
+    const m4 = v128.load(from, 64);
+    const sumA = f32x4.add(m1, m2);
+    const sumB = f32x4.add(m3, m4);
+    const lessA = f32x4.sub(m1, m2);
+    const lessB = f32x4.sub(m3, m4);
+    const r0 = f32x4.add(f32x4.add(v128.load(from), bias), f32x4.add(sumA, sumB));
+    const r1 = madd(f32x4.splat(b), lessB, madd(f32x4.splat(a), lessA, bias));
+    const r2 = madd(f32x4.splat(bb), sumB, madd(f32x4.splat(aa), sumA, bias));
+    const rest = f32x4.add(v128.load(from, 80), bias);
+    const r3 = madd(f32x4.splat(bbb), lessB, madd(f32x4.splat(aaa), lessA, rest));
+    const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+    const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+    const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+    const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+    v128.store(work, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+    v128.store(work, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7), 16);
+    v128.store(work, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 32);
+    v128.store(work, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 48);
+  }
+}
+
+/** A' times six vectors, 96 bytes apart. */
+function storeOutput(m0: v128, m1: v128, m2: v128, m3: v128, m4: v128, m5: v128, to: usize): void {
+  const sumA = f32x4.add(m1, m2);
+  const sumB = f32x4.add(m3, m4);
+  const lessA = f32x4.sub(m1, m2);
+  const lessB = f32x4.sub(m3, m4);
+  v128.store(to, f32x4.add(m0, f32x4.add(sumA, sumB)));
+  v128.store(to, madd(f32x4.splat(b), lessB, f32x4.mul(f32x4.splat(a), lessA)), 96);
+  v128.store(to, madd(f32x4.splat(bb), sumB, f32x4.mul(f32x4.splat(aa), sumA)), 192);
+  v128.store(to, madd(f32x4.splat(bbb), lessB, madd(f32x4.splat(aaa), lessA, m5)), 288);
+}
