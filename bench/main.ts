@@ -70,7 +70,13 @@ async function run(suite: string, threads: number, part: string): Promise<SuiteR
     staff.dismissAll();
   }
   const facts = { suite, date: new Date().toISOString(), commit: commit(), machine: machine() };
-  return { ...facts, versions: staff.versions, busyBefore: busy, busyAfter: await busyShare(), rows: done };
+  return {
+    ...facts,
+    versions: staff.versions,
+    busyBefore: busy,
+    busyAfter: await busyShare(),
+    rows: done,
+  };
 }
 
 function write(result: SuiteResult): void {

@@ -129,7 +129,9 @@ export class Peer {
     const { exitCode, signalCode } = this.#child;
     // Its output ends before its end is known, and its complaints may come later still.
     if (exitCode === null && signalCode === null && this.#child.pid !== undefined) {
-      await once(this.#child, "close", { signal: AbortSignal.timeout(2000) }).catch(() => undefined);
+      await once(this.#child, "close", { signal: AbortSignal.timeout(2000) }).catch(
+        () => undefined,
+      );
     }
     const lines = this.#complaints.trim().split("\n");
     const words = lines.findLast((line) => /^\w*(Error|Exception)\b/.test(line)) ?? lines.at(-1);
