@@ -27,9 +27,12 @@ export interface RowResult {
 
 /** A sample should outlast the clock's grain and a thread's waking. */
 const sampleMs = 40;
-const slowMs = 1500;
-/** Rounds for quick rows, and for those in which one run takes seconds. */
-const rounds = { quick: 9, slow: 5 };
+/** Rounds, by how long one run takes at most. Who takes longer than the last is given up. */
+const rounds = [
+  { ms: 1_500, count: 9 },
+  { ms: 5_000, count: 5 },
+  { ms: 20_000, count: 3 },
+];
 
 interface Participant {
   readonly name: string;
@@ -51,6 +54,13 @@ function participantsOf(row: Row): Participant[] {
 export class Staff {
   readonly #peers = new Map<string, Peer>();
   readonly #refused = new Map<string, string>();
+  /** Of everyone who was ever hired. */
+  readonly versions: Record<string, string> = {};
+  readonly #start: typeof Peer.start;
+
+  constructor(start = Peer.start) {
+    this.#start = start;
+  }
 
   /** The process, or the reason why there is none. */
   async hire({ name, program }: Participant, threads: number): Promise<Peer | string> {
@@ -58,18 +68,15 @@ export class Staff {
     const present = this.#peers.get(key) ?? this.#refused.get(key);
     if (present !== undefined) return present;
     try {
-      const peer = await Peer.start(program, threads);
+      const peer = await this.#start(program, threads);
       this.#peers.set(key, peer);
+      Object.assign(this.versions, peer.versions);
       return peer;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#refused.set(key, reason);
       return reason;
     }
-  }
-
-  get versions(): Record<string, string> {
-    return Object.assign({}, ...[...this.#peers.values()].map(({ versions }) => versions));
   }
 
   /** Ends a process that answered with an error or has done its row. */
@@ -88,7 +95,7 @@ interface Contender {
   readonly name: string;
   readonly peer: Peer;
   readonly runs: number;
-  readonly isSlow: boolean;
+  readonly rounds: number;
   readonly samples: number[];
 }
 
@@ -103,9 +110,10 @@ export async function measure(row: Row, staff: Staff): Promise<RowResult> {
   await takeTurns(contenders, skipped);
   const figures: Record<string, Figure> = {};
   for (const { name, peer, samples } of contenders) {
-    const peak = row.hasOwnProcess ? await peer.finish() : {};
-    if (row.hasOwnProcess) staff.dismiss(peer);
-    if (!(name in skipped)) figures[name] = { ...figureOf(samples), ...peakOf(peak) };
+    const hasFailed = name in skipped;
+    const peak = row.hasOwnProcess && !hasFailed ? await peer.finish() : {};
+    if (row.hasOwnProcess || hasFailed) staff.dismiss(peer);
+    if (!hasFailed) figures[name] = { ...figureOf(samples), ...peakOf(peak) };
   }
   const { id, suite, threads, task, copyBytes, flops } = row;
   return { id, suite, threads, task, copyBytes, flops, figures, skipped };
@@ -120,17 +128,20 @@ async function enter(
   if (typeof peer === "string") return peer;
   const { ms, skipped, isError } = await peer.prepare(participant.task, row.threads);
   if (ms === undefined) {
-    if (isError) staff.dismiss(peer);
+    if (isError || row.hasOwnProcess) staff.dismiss(peer);
     return skipped ?? "no answer";
   }
+  const pace = rounds.find((pace) => ms <= pace.ms);
+  if (pace === undefined) return `given up: one run takes ${Math.round(ms / 1000)} s`;
   const runs = Math.max(1, Math.ceil(sampleMs / Math.max(ms, 1e-3)));
-  return { name: participant.name, peer, runs, isSlow: ms > slowMs, samples: [] };
+  return { name: participant.name, peer, runs, rounds: pace.count, samples: [] };
 }
 
 async function takeTurns(contenders: readonly Contender[], skipped: Record<string, string>) {
-  for (let round = 0; round < rounds.quick; round++) {
-    for (const { name, peer, runs, isSlow, samples } of contenders) {
-      if (name in skipped || (isSlow && round >= rounds.slow)) continue;
+  const most = Math.max(0, ...contenders.map((contender) => contender.rounds));
+  for (let round = 0; round < most; round++) {
+    for (const { name, peer, runs, rounds, samples } of contenders) {
+      if (name in skipped || round >= rounds) continue;
       const answer = await peer.sample(runs);
       if (answer.ms === undefined) skipped[name] = answer.skipped ?? "no answer";
       else samples.push(answer.ms);
@@ -138,7 +149,7 @@ async function takeTurns(contenders: readonly Contender[], skipped: Record<strin
   }
 }
 
-function figureOf(samples: readonly number[]): Figure {
+export function figureOf(samples: readonly number[]): Figure {
   const sorted = [...samples].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const [least = 0, most = 0] = [sorted[0], sorted.at(-1)];

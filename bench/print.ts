@@ -41,7 +41,7 @@ export function lineOfVerdict({ budget, worst, limit, holds, where }: Verdict): 
   return `${mark.padEnd(14)} ${budget.padEnd(62)} ${worst.padStart(8)} of ${limit.padEnd(8)} ${where}`;
 }
 
-function milliseconds(ms: number): string {
+export function milliseconds(ms: number): string {
   return `${ms < 10 ? ms.toFixed(2) : ms.toFixed(ms < 100 ? 1 : 0)} ms`;
 }
 

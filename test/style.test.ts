@@ -21,7 +21,9 @@ function findings(tool: string, ...args: string[]): string {
 function texts(): Map<string, string> {
   const ignored = [".git/", ...readFileSync(".gitignore", "utf8").split("\n").filter(Boolean)];
   const isIgnored = (path: string) =>
-    ignored.some((rule) => (rule.startsWith("*") ? path.endsWith(rule.slice(1)) : path === rule));
+    ignored.some((rule) =>
+      rule.startsWith("*") ? path.endsWith(rule.slice(1)) : `/${path}`.includes(`/${rule}`),
+    );
   const entries = readdirSync(".").map((name) => (statSync(name).isFile() ? name : `${name}/`));
   const kept = entries.filter((path) => !isIgnored(path));
   const paths = kept.flatMap((path) => (path.endsWith("/") ? filesUnder(path.slice(0, -1)) : path));

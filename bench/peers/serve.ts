@@ -9,7 +9,8 @@
 import { createInterface } from "node:readline";
 import type { Task } from "../task.ts";
 
-export type Job = () => void | Promise<void>;
+/** One run. Where a job must also do what does not count, it returns the ms that do. */
+export type Job = () => void | number | Promise<void>;
 
 export interface Peer {
   readonly versions: Readonly<Record<string, string>>;
@@ -20,7 +21,7 @@ export interface Peer {
 /** The reason for which a row is skipped. */
 export class CannotError extends Error {}
 
-/** V8 runs a kernel's first calls in its baseline compiler: this long, or one run where a run takes longer. */
+/** V8 runs a kernel's first calls in its baseline compiler: this long, and two runs at least, as some peers compile in the first. */
 const warmUpMs = 700;
 
 interface Request {
@@ -45,6 +46,7 @@ export async function serve(peer: Peer): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     answer(await handle(JSON.parse(line)).catch(skippedOrFailed));
   }
+  process.exit(); // the bench has gone; a peer's own threads would live on
 }
 
 function answer(message: object): void {
@@ -59,6 +61,7 @@ function skippedOrFailed(error: unknown): object {
 /** Time of the last run, in ms. */
 async function warmUp(job: Job): Promise<number> {
   const end = performance.now() + warmUpMs;
+  await time(job, 1);
   let last: number;
   do {
     last = await time(job, 1);
@@ -75,9 +78,11 @@ async function sampleOf(job: Job, runs: number): Promise<number> {
 /** Mean time of a run, in ms. */
 async function time(job: Job, runs: number): Promise<number> {
   const start = performance.now();
+  let counted = 0;
   for (let run = 0; run < runs; run++) {
-    const pending = job();
-    if (pending !== undefined) await pending;
+    const result = job();
+    if (typeof result === "number") counted += result;
+    else if (result !== undefined) await result;
   }
-  return (performance.now() - start) / runs;
+  return (counted || performance.now() - start) / runs;
 }

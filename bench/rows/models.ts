@@ -20,7 +20,8 @@ export function modelRow(task: TrainTask | InferTask, threads: number): Row {
     suite: "resnet",
     task,
     threads,
-    against: task.op === "infer" ? ["pytorch", "onnxruntime"] : ["pytorch"],
+    // The exported models are folded.
+    against: isFolded ? ["pytorch", "onnxruntime"] : ["pytorch"],
     copyBytes: 0,
     flops: 0,
     hasOwnProcess: true,
