@@ -93,7 +93,8 @@ class WasmMachine implements Machine {
     const isShared = typeof SharedArrayBuffer !== "undefined";
     const { module, note } = compileKernels(host, { relaxed: options.relaxed ?? true, isShared });
     this.#buildNote = note;
-    this.#winograd = () => winogradChoice(host, options.winograd);
+    const variable = host.environment("EVENKEEL_WINOGRAD");
+    this.#winograd = () => winogradChoice(options.winograd, variable);
     this.#winograd();
     this.memory = new DeviceMemory(createMemory(memoryPages.initial, isShared));
     this.#kernels = kernelsOf(module, this.memory);

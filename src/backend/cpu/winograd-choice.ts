@@ -1,6 +1,5 @@
 /** What the user says about Winograd's algorithm: faster 3 x 3 convolutions that round a little more than the direct way. */
 import { ArgumentError } from "../../core/errors.ts";
-import type { Host } from "./host.ts";
 
 /** The largest tile of outputs that 3 x 3 convolutions of stride 1 may compute together; "off" is always the direct way. */
 export type WinogradChoice = "4x4" | "2x2" | "off";
@@ -25,11 +24,17 @@ export function setWinograd(choice: WinogradChoice): void {
   chosen = checkWinograd("setWinograd", choice);
 }
 
-/** What holds now for a backend that was `asked` for a choice of its own. Throws: ArgumentError if that is none, or the environment's. */
-export function winogradChoice(host: Host, asked: WinogradChoice | undefined): Noted {
+/**
+ * What holds now for a backend that was `asked` for a choice of its own, where the environment says `variable`.
+ *
+ * Throws: ArgumentError if one of the two is no choice.
+ */
+export function winogradChoice(
+  asked: WinogradChoice | undefined,
+  variable: string | undefined,
+): Noted {
   if (asked !== undefined) return noted(checkWinograd("createCpuBackend", asked), "as asked for");
   if (chosen !== null) return noted(chosen, "as set by setWinograd");
-  const variable = host.environment("EVENKEEL_WINOGRAD");
   if (!variable) return noted("4x4", "the fastest");
   return noted(checkWinograd("EVENKEEL_WINOGRAD", variable), "as set by EVENKEEL_WINOGRAD");
 }
