@@ -28,7 +28,7 @@ export function matmulKernels(machine: Machine): Pick<Backend, "matmul"> {
   };
 }
 
-/** Products of matrices that may lie in runs; strides in elements, as in kernels/matmul.ts. */
+/** Products of matrices that may lie in runs; strides in elements, as in kernels/matmul.ts. All of `out` together is dense. */
 export interface Product {
   readonly batch: number;
   readonly M: number;

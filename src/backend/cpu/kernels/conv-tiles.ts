@@ -2,7 +2,8 @@ import { bytes } from "./floats";
 import { madd } from "./simd";
 
 /**
- * Six output channels by eight pixels: twelve accumulators, which hide the latency of multiply-adds and leave no register over.
+ * Six output channels by eight pixels: twelve accumulators, which hide the latency of multiply-adds and leave no register over:
+ * it must stay a function of its own, with two calls at least, or the compiler puts it among others' variables and they spill.
  * Tap t of a pixel is offsets[t] bytes from it; `weights` are the six biases and then six weights for each tap; the channels of
  * the result lie `next` bytes apart.
  */
