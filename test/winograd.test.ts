@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Backend, Conv2dLayout } from "../src/backend/backend.ts";
 import { createCpuBackend, setWinograd, type WinogradChoice } from "../src/backend/cpu/index.ts";
 import { suitsWinograd, tileFor } from "../src/backend/cpu/winograd.ts";
+import { tilingOf } from "../src/backend/cpu/winograd-plan.ts";
 import { suitsWinogradWeight } from "../src/backend/cpu/winograd-weight.ts";
 import { createReferenceBackend } from "../src/backend/reference/index.ts";
 import { ArgumentError } from "../src/core/errors.ts";
@@ -48,7 +49,17 @@ const largeLayouts: readonly Conv2dLayout[] = [
   { N: 2, C: 20, K: 16, H: 8, W: 900, ...square(3, { padding: 1 }) },
 ].map(convLayout);
 
-const layouts = [...smallLayouts, ...largeLayouts];
+/** With narrow tiles at the edges: of 2 outputs, of 3, of both, along one side; inputs and transforms that are shared. */
+const narrowLayouts: readonly Conv2dLayout[] = [
+  { N: 8, C: 65, K: 42, H: 14, W: 14, ...square(3, { padding: 1 }) },
+  { N: 16, C: 40, K: 64, H: 10, W: 15, ...square(3, { padding: 1 }) },
+  { N: 8, C: 36, K: 131, H: 7, W: 22, ...square(3, { padding: 1 }) },
+  { N: 16, C: 64, K: 64, H: 8, W: 11, ...square(3, { padding: 1 }) },
+  { N: 16, C: 64, K: 64, H: 9, W: 14, ...square(3), paddingH: 0, paddingW: 2 },
+  { N: 8, C: 131, K: 259, H: 7, W: 7, ...square(3, { padding: 1 }) },
+].map(convLayout);
+
+const layouts = [...smallLayouts, ...largeLayouts, ...narrowLayouts];
 
 const builds = cpuBuilds.flatMap(({ build, relaxed }) =>
   (["4x4", "2x2"] as const).map((winograd) => ({
@@ -74,6 +85,25 @@ test("large tiles are for much work, whole tiles and outputs that the padding ma
   const [layout] = largeLayouts;
   expect(tileOf({ ...layout, N: 100, H: 8, W: 8, outH: 6, outW: 6 })).toBe(2);
   expect(tileOf({ ...layout, outW: layout.outW - 1 })).toBe(2);
+});
+
+test("tiles are narrow at the edges where that takes fewer products", () => {
+  const sizes = (images: number, outH: number, outW: number): string[] =>
+    tilingOf(images, outH, outW, 4).regions.map(
+      ({ rows, columns, tiles }) => `${tiles} of ${rows.size}x${columns.size}`,
+    );
+  expect(sizes(8, 14, 14)).toEqual(["24 of 2x4", "72 of 4x4", "24 of 4x2", "8 of 2x2"]);
+  expect(sizes(8, 7, 15)).toEqual(["24 of 3x4", "24 of 4x4", "8 of 4x3", "8 of 3x3"]);
+  expect(sizes(8, 8, 14)).toEqual(["48 of 4x4", "16 of 4x2"]);
+  // One output is left over; a single image's narrow tiles would leave most of their panels empty.
+  expect(sizes(8, 13, 9)).toEqual(["96 of 4x4"]);
+  expect(sizes(1, 14, 14)).toEqual(["16 of 4x4"]);
+  const cut = narrowLayouts.filter((layout) => {
+    const { N, outH, outW } = layout;
+    const isLarge = tileFor({ winograd: "4x4" }, layout, outH, outW) === 4;
+    return isLarge && tilingOf(N, outH, outW, 4).regions.length > 1;
+  });
+  expect(cut).toEqual(narrowLayouts);
 });
 
 test("few channels, other kernels, strides, dilations, groups and small outputs are not", () => {
@@ -182,6 +212,15 @@ describe("rounding", () => {
       convGradWeightCase,
       "dWeight",
       { N: 8, C: 64, K: 128, H: 8, W: 8, ...same },
+    ],
+    // Tiles of 2 and of 3 outputs.
+    ["forward", convCase, "y", { N: 8, C: 64, K: 64, H: 6, W: 7, ...same }],
+    ["gradient of the input", convGradInputCase, "dx", { N: 8, C: 64, K: 64, H: 7, W: 6, ...same }],
+    [
+      "gradient of the weight",
+      convGradWeightCase,
+      "dWeight",
+      { N: 16, C: 64, K: 128, H: 7, W: 10, ...same },
     ],
   ] satisfies [string, (layout: Conv2dLayout) => KernelCase, string, ConvSketch][];
 

@@ -3,23 +3,34 @@
 /** A side of a tile of outputs. */
 export type TileSize = 2 | 4;
 
-export interface Tiling {
-  readonly tile: TileSize;
-  /** What the inputs of a tile are transformed to: as many matrix products. */
-  readonly elements: number;
-  readonly tileColumns: number;
-  /** Of one image. */
-  readonly tileRows: number;
+/** A part of every plane of outputs that tiles of one size cover. */
+export interface Region {
+  readonly rows: Span;
+  readonly columns: Span;
+  /** Of all images. */
   readonly tiles: number;
   /** Of eight tiles. */
   readonly panels: number;
 }
 
-/** Work of one thread with the tiles of a block. */
-export interface Blocks {
-  readonly tileBlocks: number;
-  /** At most; blocks are as even as can be. */
-  readonly panelsPerBlock: number;
+/** `count` tiles of `size` outputs along one side, from output `first` on; the last may hang over the edge. */
+interface Span {
+  readonly first: number;
+  readonly count: number;
+  readonly size: number;
+}
+
+export interface Tiling {
+  readonly tile: TileSize;
+  /** What the inputs of a tile are transformed to: as many matrix products. */
+  readonly elements: number;
+  readonly regions: readonly Region[];
+  readonly tiles: number;
+  readonly panels: number;
+}
+
+/** How a region's tiles are read in blocks. */
+export interface Reading extends Region {
   readonly pitch: number;
   /** Rows of tiles that a block may touch. */
   readonly strips: number;
@@ -33,38 +44,78 @@ export interface Source {
   readonly paddingW: number;
 }
 
-/** The tiles of the outputs of all images. */
+/**
+ * The tiles of the outputs of all images: one region, or up to four where smaller tiles at the edges save products. Those of whole
+ * rows and columns lie between those that narrow ones share with them: regions that use an element lie side by side.
+ */
 export function tilingOf(images: number, outH: number, outW: number, tile: TileSize): Tiling {
-  const [tileRows, tileColumns] = [Math.ceil(outH / tile), Math.ceil(outW / tile)];
-  const tiles = images * tileRows * tileColumns;
-  const elements = (tile + 2) ** 2;
-  return { tile, elements, tileColumns, tileRows, tiles, panels: Math.ceil(tiles / 8) };
+  const regionsOf = (rows: readonly Span[], columns: readonly Span[]): Region[] =>
+    columns.flatMap((c, i) =>
+      (i === 0 ? [...rows].reverse() : rows).map((r) => regionOf(images, r, c)),
+    );
+  const whole = regionsOf([spanOf(outH, tile)], [spanOf(outW, tile)]);
+  const cut = tile === 2 ? whole : regionsOf(spansOf(outH), spansOf(outW));
+  const regions = productsOf(cut) < productsOf(whole) ? cut : whole;
+  const sum = (of: "tiles" | "panels"): number => regions.reduce((n, each) => n + each[of], 0);
+  return {
+    ...{ tile, elements: (tile + 2) ** 2, regions },
+    ...{ tiles: sum("tiles"), panels: sum("panels") },
+  };
 }
 
-/** Cuts tiles into blocks of at most `mostPanels`. */
-export function blocksOf({ tile, tileColumns, panels }: Tiling, mostPanels: number): Blocks {
-  const tileBlocks = Math.max(1, Math.ceil(panels / Math.max(1, Math.floor(mostPanels))));
-  const panelsPerBlock = Math.ceil(panels / tileBlocks);
-  const pitch = tile * Math.min(tileColumns, 8 * panelsPerBlock) + 2;
-  const strips = Math.ceil((8 * panelsPerBlock - 1) / tileColumns) + 1;
-  return { tileBlocks, panelsPerBlock, pitch, strips };
+function regionOf(images: number, rows: Span, columns: Span): Region {
+  const tiles = images * rows.count * columns.count;
+  return { rows, columns, tiles, panels: Math.ceil(tiles / 8) };
 }
 
-/** The fields of the kernels' WinogradTiles, in order. `places` is where in scratch the places of tiles stand. */
+function spanOf(outputs: number, size: number): Span {
+  return { first: 0, count: Math.ceil(outputs / size), size };
+}
+
+/** Tiles of 4, and one of the last 2 or 3 outputs. */
+function spansOf(outputs: number): Span[] {
+  const rest = outputs % 4;
+  if (rest < 2) return [spanOf(outputs, 4)];
+  const first = outputs - rest;
+  return [spanOf(first, 4), { first, count: 1, size: rest }];
+}
+
+function productsOf(regions: readonly Region[]): number {
+  const products = ({ panels, rows, columns }: Region): number =>
+    panels * (rows.size + 2) * (columns.size + 2);
+  return regions.reduce((sum, region) => sum + products(region), 0);
+}
+
+/** A region to be read in blocks of at most `most` tiles. */
+export function readingOf(region: Region, most: number): Reading {
+  const { count, size } = region.columns;
+  const pitch = size * Math.min(count, most) + 2;
+  return { ...region, pitch, strips: Math.ceil((most - 1) / count) + 1 };
+}
+
+/**
+ * The fields of the kernels' WinogradTiles, in order, for a region: `strip` says how many rows its strips have, how many floats
+ * one element's factors take, and where in scratch the places of tiles stand.
+ */
 export function tilesPlan(
   source: Source,
-  tiling: Tiling & Blocks,
+  { tile, elements }: Pick<Tiling, "tile" | "elements">,
+  { rows, columns, tiles, pitch, strips }: Reading,
   strip: {
     readonly rows: number;
-    readonly floats: number;
     readonly elementFloats: number;
     readonly places: number;
   },
 ): number[] {
   return [
     ...[source.channels, source.H, source.W, source.paddingH, source.paddingW],
-    ...[tiling.tile, tiling.elements, tiling.tileColumns, tiling.tileRows, tiling.tiles],
-    ...[tiling.tileBlocks, strip.elementFloats],
-    ...[strip.rows, tiling.pitch, strip.floats, 4 * strip.places],
+    ...[tile, elements, rows.size, columns.size, rows.first, columns.first],
+    ...[columns.count, rows.count, tiles, strip.elementFloats],
+    ...[strip.rows, pitch, strip.rows * pitch * strips, 4 * strip.places],
   ];
+}
+
+/** Of one channel's strips of this many rows, at most. */
+export function stripFloatsOf(readings: readonly Reading[], rows: number): number {
+  return rows * Math.max(...readings.map(({ pitch, strips }) => pitch * strips));
 }

@@ -4,7 +4,7 @@ import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { panelsOf } from "./panels.ts";
 import { suitsWinograd, tileFor, workFloats } from "./winograd.ts";
-import { blocksOf, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
+import { readingOf, stripFloatsOf, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
 
 /** Pixels of dy, in all images, among which the rounding of the transforms does not stand out. */
 const fewestPixels = 100;
@@ -14,7 +14,10 @@ const mostPanels = 8;
 const mostChannels = 64;
 const mostOutChannels = 128;
 /** The tiles are split into parts, each with sums of its own, to give this many units of work. */
-const enoughUnits = 16;
+const enoughUnits = 8;
+/** So many units share transforms with others that these are made once, for all threads, if they are not too many floats. */
+const manySlices = 4;
+const mostShared = 1 << 22;
 
 /**
  * Whether `winogradGradWeight` can compute this gradient, and is faster than the direct way and as exact.
@@ -41,14 +44,18 @@ export function winogradGradWeight(
   const slices = cut.channelBlocks * cut.outBlocks;
   const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;
   const dWeight = addressOf(operands.dWeight);
-  machine.temporary(4 * partFloats, (sums) => {
+  machine.temporary(4 * (cut.sharedFloats + partFloats), (shared) => {
     withJob(machine, [...words.plan, ...words.reading], (plan) => {
       const { end } = cut.scratch;
       const own = [machine.scratch(4 * end), 4 * end];
-      const [dy, x] = [addressOf(operands.dy), addressOf(operands.x)];
-      machine.run("winogradGradWeight", cut.parts * slices, [
-        ...[plan, plan + 4 * words.plan.length, dy, x, sums, dWeight, ...own],
-      ]);
+      const reading = plan + 4 * words.plan.length;
+      const given = [plan, reading, addressOf(operands.dy), addressOf(operands.x), shared];
+      const sums = shared + 4 * cut.sharedFloats;
+      if (cut.shares) {
+        const blocks = cut.tileBlocks * (cut.outBlocks + cut.channelBlocks);
+        machine.run("winogradShareWeight", blocks, [...given, ...own]);
+      }
+      machine.run("winogradGradWeight", cut.parts * slices, [...given, sums, dWeight, ...own]);
       if (cut.parts === 1) return;
       machine.run("winogradSumWeights", (slices * cut.outPerBlock) / 2, [
         ...[plan, sums, dWeight, ...own],
@@ -57,57 +64,59 @@ export function winogradGradWeight(
   });
 }
 
-/** The words of `WinogradWeightPlan` in kernels/winograd-weight.ts, and those of `WinogradTiles` for dy. */
+/** The words of `WinogradWeightPlan` in kernels/winograd-weight-tiles.ts and those of `WinogradTiles` for dy, for each region. */
 function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
-  const { scratch, tile, rowFloats } = cut;
+  const { scratch, tile, regions } = cut;
   const x = { ...layout, channels: layout.C };
   const dy = { channels: layout.K, H: layout.outH, W: layout.outW, paddingH: 0, paddingW: 0 };
   const strip = (rows: number, elementFloats: number) => {
-    return { rows, floats: rows * rowFloats, elementFloats, places: scratch.places };
+    return { rows, elementFloats, places: scratch.places };
   };
-  const plan = [
-    ...tilesPlan(x, cut, strip(tile + 2, cut.inputFloats)),
-    ...[layout.K, cut.parts, cut.channelsPerBlock, cut.channelBlocks],
-    ...[cut.outPerBlock, cut.outBlocks, cut.outPanels.count, cut.outPanels.sixes, cut.sumFloats],
+  const plan = regions.flatMap((region) => [
+    ...tilesPlan(x, cut, region, strip(tile + 2, cut.inputFloats)),
+    ...[regions.length, cut.tileBlocks, layout.K, cut.parts],
+    ...[cut.channelsPerBlock, cut.channelBlocks],
+    ...[cut.outPerBlock, cut.outBlocks, cut.outPanels.count, cut.outPanels.sixes],
+    ...[cut.gradientFloats, cut.sumFloats, Number(cut.shares)],
     ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
-  ];
-  return { plan, reading: tilesPlan(dy, cut, strip(tile, cut.gradientFloats)) };
+  ]);
+  const reading = regions.flatMap((region) =>
+    tilesPlan(dy, cut, region, strip(tile, cut.gradientFloats)),
+  );
+  return { plan, reading };
 }
 
 /** How the work is cut, by shapes only. */
 function cutOf({ N, C, K, outH, outW }: Conv2dLayout, tile: TileSize) {
   const tiling = tilingOf(N, outH, outW, tile);
-  const blocks = blocksOf(tiling, mostPanels);
   const { elements } = tiling;
-  const { panelsPerBlock, tileBlocks } = blocks;
+  const tileBlocks = Math.ceil(tiling.panels / mostPanels);
+  const most = tiling.regions.map(({ tiles }) => Math.ceil(tiles / tileBlocks));
+  const regions = tiling.regions.map((region, i) => readingOf(region, most[i]));
   const channelsPerBlock = roundUp(evenly(C, mostChannels), 8);
   const outPanels = panelsOf(evenly(K, mostOutChannels));
   const outPerBlock = outPanels.rows;
   const [channelBlocks, outBlocks] = [Math.ceil(C / channelsPerBlock), Math.ceil(K / outPerBlock)];
   const parts = Math.min(tileBlocks, Math.ceil(enoughUnits / (channelBlocks * outBlocks)));
 
-  const rowFloats = blocks.pitch * blocks.strips;
-  const inputFloats = 8 * panelsPerBlock * channelsPerBlock + 16;
-  const gradientFloats = 8 * panelsPerBlock * outPerBlock + 16;
+  const tilesPerBlock = most.reduce((sum, tiles) => sum + tiles, 0);
+  const inputFloats = tilesPerBlock * channelsPerBlock + 16;
+  const gradientFloats = tilesPerBlock * outPerBlock + 16;
   const sumFloats = elements * channelsPerBlock * outPerBlock;
-  const places = roundUp(8 * (tile + 2) * rowFloats, 16);
-  const work = places + roundUp(8 * panelsPerBlock, 16);
+  const sharedFloats =
+    tileBlocks * elements * (channelBlocks * inputFloats + outBlocks * gradientFloats);
+  const shares = channelBlocks * outBlocks >= manySlices && sharedFloats <= mostShared;
+  const places = roundUp(8 * stripFloatsOf(regions, tile + 2), 16);
+  const work = places + roundUp(tilesPerBlock, 16);
   const inputs = work + workFloats;
   const gradients = inputs + elements * inputFloats;
   const sums = gradients + elements * gradientFloats;
   const end = roundUp(sums + (parts === 1 ? sumFloats : 0), 16);
   return {
-    ...{
-      ...tiling,
-      ...blocks,
-      channelsPerBlock,
-      channelBlocks,
-      outPerBlock,
-      outBlocks,
-      outPanels,
-      parts,
-    },
-    ...{ rowFloats, inputFloats, gradientFloats, sumFloats },
+    ...{ tile, elements, regions, tileBlocks, parts },
+    ...{ channelsPerBlock, channelBlocks, outPerBlock, outBlocks, outPanels },
+    ...{ inputFloats, gradientFloats, sumFloats },
+    ...{ shares, sharedFloats: shares ? sharedFloats : 0 },
     scratch: { places, work, inputs, gradients, sums, end },
   };
 }

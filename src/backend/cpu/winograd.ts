@@ -2,7 +2,15 @@ import type { Conv2dLayout, Operand } from "../backend.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { panelsOf } from "./panels.ts";
-import { blocksOf, type Source, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
+import {
+  readingOf,
+  type Source,
+  stripFloatsOf,
+  type TileSize,
+  type Tiling,
+  tilesPlan,
+  tilingOf,
+} from "./winograd-plan.ts";
 
 /** What a thread keeps in scratch of the inputs it transforms, or of the kernels, in floats: about half of a second-level cache. */
 const mostInputs = 1 << 17;
@@ -11,6 +19,8 @@ const mostKernels = 1 << 18;
 const mostKernelPanels = 3;
 /** Work is cut into this many units where it can be, whatever the number of threads. */
 const enoughUnits = 16;
+/** The same where the inputs are shared, which every unit reads all of. */
+const fewUnits = 8;
 /** Channels on both sides that make up for the transforms. */
 const fewestChannels = 16;
 /** Outputs times channels that take a good part of a millisecond. */
@@ -44,10 +54,8 @@ export function tileFor(
   outH: number,
   outW: number,
 ): TileSize {
-  const products = (tile: TileSize): number => {
-    const { tiles, elements } = tilingOf(1, outH, outW, tile);
-    return tiles * elements;
-  };
+  const products = (tile: TileSize): number =>
+    Math.ceil(outH / tile) * Math.ceil(outW / tile) * (tile + 2) ** 2;
   const isMuch = layout.N * layout.C * layout.K * outH * outW >= muchWork;
   const suits = isMuch && isPadded(layout) && products(4) < products(2);
   return machine.winograd === "4x4" && suits ? 4 : 2;
@@ -67,17 +75,18 @@ export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradC
   const sizes = conv.isGradient ? gradientSizes(layout) : forwardSizes(layout);
   const cut = cutOf(layout.N, sizes, tileFor(machine, layout, sizes.outH, sizes.outW));
   const { scratch, sharesInputs } = cut;
-  const strip = { rows: cut.tile + 2, floats: cut.stripFloats, elementFloats: cut.inputFloats };
-  // The words of `WinogradPlan` in kernels/winograd-kernels.ts.
-  const words = [
-    ...tilesPlan(sizes, cut, { ...strip, places: scratch.places }),
+  const strip = { rows: cut.tile + 2, elementFloats: cut.inputFloats, places: scratch.places };
+  // The words of `WinogradPlan` in kernels/winograd-kernels.ts, for each region.
+  const words = cut.regions.flatMap((region) => [
+    ...tilesPlan(sizes, cut, region, strip),
+    ...[region.firstBlock, region.tileBlocks, cut.tileBlocks],
     ...[sizes.outChannels, sizes.outH, sizes.outW],
     ...[cut.kernels.count, cut.kernels.sixes],
     ...[cut.kernelPanelsPerBlock, cut.channelBlocks, cut.kernelFloats],
     ...[sizes.stride, sizes.outStride, Number(conv.isGradient), Number(sharesInputs)],
     conv.bias === null ? 0 : addressOf(conv.bias),
     ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
-  ];
+  ]);
   const blocks = [cut.tileBlocks, cut.channelBlocks];
   const [shares, units] = sharesInputs ? blocks : blocks.reverse();
   const shareFloats = cut.elements * (sharesInputs ? cut.inputFloats : cut.kernelFloats);
@@ -120,8 +129,8 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   const tiling = tilingOf(images, sizes.outH, sizes.outW, tile);
   const { elements, panels } = tiling;
   const sharesInputs = tiling.tiles < outChannels;
-  const mostTiles = mostInputs / (elements * channels);
-  const mostChannels = Math.min(mostKernels / (elements * channels), outChannels / enoughUnits);
+  const mostTiles = Math.max(1, mostInputs / (elements * channels));
+  const mostChannels = Math.min(mostKernels / (elements * channels), outChannels / fewUnits);
   const unitPanels = Math.min(Math.ceil(mostTiles / 8), Math.ceil(panels / enoughUnits));
   const blocks = blocksOf(tiling, sharesInputs ? 1 : unitPanels);
   const kernels = panelsOf(outChannels);
@@ -129,21 +138,35 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   const kernelPanelsPerBlock = Math.min(Math.max(1, wanted), kernels.count);
   const channelsPerBlock = 6 * kernelPanelsPerBlock;
 
-  const stripFloats = roundUp((tile + 2) * blocks.pitch * blocks.strips, 16);
   const inputFloats = 8 * blocks.panelsPerBlock * channels + 16;
   const kernelFloats = channelsPerBlock * channels + 16;
-  const places = 2 * stripFloats;
+  const places = roundUp(2 * stripFloatsOf(blocks.regions, tile + 2), 16);
   const work = places + roundUp(8 * blocks.panelsPerBlock, 16);
-  const factor = work + workFloats;
+  const factor = work + workFloats + tapFloats;
   const products = factor + elements * (sharesInputs ? kernelFloats : inputFloats);
   const end = products + 8 * elements * blocks.panelsPerBlock * channelsPerBlock;
   return {
-    ...{ ...tiling, ...blocks, stripFloats, inputFloats, sharesInputs },
+    ...{ ...tiling, ...blocks, inputFloats, sharesInputs },
     ...{ kernels, kernelPanelsPerBlock, kernelFloats },
     channelBlocks: Math.ceil(kernels.count / kernelPanelsPerBlock),
     scratch: { places, work, factor, products, end: roundUp(end, 16) },
   };
 }
 
+/** Cuts the tiles of each region into blocks of at most `mostPanels`, which are as even as can be. */
+function blocksOf({ regions }: Tiling, mostPanels: number) {
+  const counts = regions.map(({ panels }) => Math.ceil(panels / mostPanels));
+  const panelsPerBlock = Math.max(...regions.map(({ panels }, i) => Math.ceil(panels / counts[i])));
+  let tileBlocks = 0;
+  const cut = regions.map((region, i) => {
+    const firstBlock = tileBlocks;
+    tileBlocks += counts[i];
+    return { ...readingOf(region, 8 * panelsPerBlock), firstBlock, tileBlocks: counts[i] };
+  });
+  return { regions: cut, tileBlocks, panelsPerBlock };
+}
+
 /** What a transform needs to put between its two directions. */
 export const workFloats = 256;
+/** And the taps of a dozen kernels of eight channels. */
+const tapFloats = 9 * 12 * 8;

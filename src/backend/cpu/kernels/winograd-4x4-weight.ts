@@ -51,7 +51,14 @@ function gradientColumns(y: usize, pitch: usize, to: usize): void {
 }
 
 /** A times four vectors. */
-function storeGradient(y0: v128, y1: v128, y2: v128, y3: v128, to: usize, next: usize): void {
+export function storeGradient(
+  y0: v128,
+  y1: v128,
+  y2: v128,
+  y3: v128,
+  to: usize,
+  next: usize,
+): void {
   v128.store(to, y0);
   let even = madd(f32x4.splat(aa), y2, y0);
   let odd = madd(f32x4.splat(aaa), y3, f32x4.mul(f32x4.splat(a), y1));

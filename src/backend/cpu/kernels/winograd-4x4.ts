@@ -74,7 +74,7 @@ function inputEnds(d: usize, e: usize, pitch: usize, to: usize): void {
 }
 
 /** B' times six vectors. */
-function storeInput(
+export function storeInput(
   d0: v128,
   d1: v128,
   d2: v128,
@@ -177,7 +177,7 @@ export function transformOutput4x4(m: usize, bias: v128, work: usize): void {
   }
 }
 
-/** A' times six vectors, 96 bytes apart. */
+/** A' times six vectors; they go 96 bytes apart. */
 function storeOutput(m0: v128, m1: v128, m2: v128, m3: v128, m4: v128, m5: v128, to: usize): void {
   const sumA = f32x4.add(m1, m2);
   const sumB = f32x4.add(m3, m4);

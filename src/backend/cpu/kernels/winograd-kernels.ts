@@ -2,10 +2,14 @@ import { bytes } from "./floats";
 import { panelOfRow, placeInPanels, rowOfPanel, rowsOfPanel, storeHalves } from "./panels";
 import { transformKernel2x2 } from "./winograd-2x2";
 import { transformKernel4x4 } from "./winograd-4x4";
-import { WinogradTiles } from "./winograd-strips";
+import { copyRun, cutAt, WinogradTiles } from "./winograd-strips";
 
-/** How a convolution is cut. Written by the host (../winograd.ts) as 32-bit words in the order of the fields. */
+/** How a region of a convolution is cut. Written by the host (../winograd.ts) as 32-bit words in the order of the fields. */
 export class WinogradPlan extends WinogradTiles {
+  /** Blocks of tiles are numbered through all regions. */
+  firstBlock: i32;
+  tileBlocks: i32;
+  allTileBlocks: i32;
   outChannels: i32;
   outH: i32;
   outW: i32;
@@ -29,13 +33,18 @@ export class WinogradPlan extends WinogradTiles {
   factorAt: usize;
   productsAt: usize;
 
+  /** The panel of tiles that a block begins with. */
+  firstPanel(block: i32): i32 {
+    return cutAt(block - this.firstBlock, this.tileBlocks, (this.tiles + 7) >> 3);
+  }
+
   /** The panel of output channels that a block begins with. */
   firstKernelPanel(block: i32): i32 {
     return min(block * this.panelsPerBlock, this.kernelPanels);
   }
 }
 
-/** G g G' of a block of output channels for all channels, in the order in which the kernels lie in memory. */
+/** G g G' of a block of output channels for all channels, two panels of six at a time: they are whole cache lines. */
 export function transformKernels(
   plan: WinogradPlan,
   weight: usize,
@@ -43,47 +52,81 @@ export function transformKernels(
   kernels: usize,
   own: usize,
 ): void {
-  const work = own + plan.workAt;
-  let first = rowOfPanel(plan.firstKernelPanel(block), plan.sixes);
+  const first = rowOfPanel(plan.firstKernelPanel(block), plan.sixes);
   const end = rowOfPanel(plan.firstKernelPanel(block + 1), plan.sixes);
   const start = kernels - bytes(first * plan.channels);
-  // Kernels of a channel lie together if backwards, else those of an output channel: two panels of six are whole cache lines.
-  const most = plan.isBackwards !== 0 ? end - first : 12;
-  for (; first < end; first += most) {
-    const last = min(first + most, end);
-    for (let c = 0; c < plan.channels; c++) {
-      for (let k = first; k < last; k += 4) transformFour(plan, weight, k, last, c, work, start);
+  for (let k = first; k < end; k += mostRows) {
+    const rows = min(mostRows, end - k);
+    for (let c = 0; c < plan.channels; c += mostChannels) {
+      copyTaps(plan, weight, k, c, own + plan.workAt + tapsAt);
+      const last = min(c + mostChannels, plan.channels);
+      for (let channel = c; channel < last; channel++) {
+        for (let row = 0; row < rows; row += 4) {
+          transformFour(plan, k, row, rows, channel, own + plan.workAt, start);
+        }
+      }
     }
   }
 }
 
+/** Kernels whose taps are copied at a time, so that many reads of memory are under way at once. */
+const mostRows = 12;
+const mostChannels = 8;
+const rowBytes: usize = 4 * 9 * mostChannels;
+
+/** The taps of output channels from k and channels from c on, as [output channel][channel][tap]; the last output channel stands in for those that are missing. */
+function copyTaps(plan: WinogradPlan, weight: usize, k: i32, c: i32, taps: usize): void {
+  const channels = min(mostChannels, plan.channels - c);
+  const last = plan.outChannels - 1 - k;
+  weight += bytes(k * plan.outStride + c * plan.stride);
+  if (plan.isBackwards !== 0) {
+    for (let i = 0; i < channels; i++, weight += bytes(plan.stride), taps += 36) {
+      for (let row = 0; row < mostRows; row++) {
+        copyKernel(weight + bytes(9 * min(row, last)), taps + <usize>row * rowBytes);
+      }
+    }
+    return;
+  }
+  for (let row = 0; row < mostRows; row++, taps += rowBytes) {
+    copyRun(weight + bytes(min(row, last) * plan.outStride), taps, 9 * channels);
+  }
+}
+
+function copyKernel(from: usize, to: usize): void {
+  v128.store(to, v128.load(from));
+  v128.store(to, v128.load(from, 16), 16);
+  store<f32>(to, load<f32>(from, 32), 32);
+}
+
 /**
- * Those of channel c and output channels from k to at most `end`; the last output channel stands in for those that are missing.
- * A panel of six begins with every second four of them or in the middle of one.
+ * Those of a channel and four of the copied output channels from k on, of which there are `rows`. A panel of six begins with
+ * every second four or in the middle of one.
  */
 function transformFour(
   plan: WinogradPlan,
-  weight: usize,
   k: i32,
-  end: i32,
-  c: i32,
+  row: i32,
+  rows: i32,
+  channel: i32,
   work: usize,
   kernels: usize,
 ): void {
   const next = bytes(plan.kernelFloats);
-  const to = kernels + placeOf(plan, k, c);
-  const second = k + 2 < end ? kernels + placeOf(plan, k + 2, c) : to;
+  const g = work + tapsAt + <usize>row * rowBytes + bytes(9 * (channel % mostChannels));
+  const to = kernels + placeOf(plan, k + row, channel);
+  const second = row + 2 < rows ? kernels + placeOf(plan, k + row + 2, channel) : to;
   if (second === to + 8) {
-    transformRows(plan, weight, k, c, work, to, next);
+    transformTaps(plan, g, work, to, next);
     return;
   }
-  const halves = work + halvesAt;
-  transformRows(plan, weight, k, c, work, halves, 16);
-  storeHalves(halves, plan.elements, to, second, next);
+  transformTaps(plan, g, work, work + halvesAt, 16);
+  storeHalves(work + halvesAt, plan.elements, to, second, next);
 }
 
 /** Where in the work of the transforms the halves are: behind what the transforms of kernels need. */
 const halvesAt: usize = 448;
+/** Where the copied taps are: behind the halves. */
+const tapsAt: usize = 1024;
 
 /** In bytes, from the first element of output channel 0. */
 function placeOf(plan: WinogradPlan, k: i32, c: i32): usize {
@@ -91,22 +134,11 @@ function placeOf(plan: WinogradPlan, k: i32, c: i32): usize {
   return bytes(placeInPanels(k, plan.sixes, plan.channels) + c * rows);
 }
 
-function transformRows(
-  plan: WinogradPlan,
-  weight: usize,
-  k: i32,
-  c: i32,
-  work: usize,
-  to: usize,
-  next: usize,
-): void {
+function transformTaps(plan: WinogradPlan, g0: usize, work: usize, to: usize, next: usize): void {
   const isBackwards = plan.isBackwards !== 0;
-  const last = plan.outChannels - 1;
-  weight += bytes(c * plan.stride);
-  const g0 = weight + bytes(min(k, last) * plan.outStride);
-  const g1 = weight + bytes(min(k + 1, last) * plan.outStride);
-  const g2 = weight + bytes(min(k + 2, last) * plan.outStride);
-  const g3 = weight + bytes(min(k + 3, last) * plan.outStride);
+  const g1 = g0 + rowBytes;
+  const g2 = g1 + rowBytes;
+  const g3 = g2 + rowBytes;
   if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
   else transformKernel2x2(g0, g1, g2, g3, isBackwards, work, to, next);
 }

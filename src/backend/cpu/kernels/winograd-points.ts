@@ -15,3 +15,12 @@ export const bbb: f32 = bb * b;
 export const atZero: f32 = <f32>(1.0 / 0.87890625);
 export const atA: f32 = <f32>(1.0 / (2.0 * 0.390625 * (0.390625 - 2.25)));
 export const atB: f32 = <f32>(1.0 / (2.0 * 2.25 * (2.25 - 0.390625)));
+
+/**
+ * Whether a tile with this many outputs in a row uses point i of 0, a, -a, b, -b and infinity. One of 3 does without -b, one of 2
+ * without both, at the edges of planes that are no multiple of 4. Kernels are transformed for all points: what the missing
+ * ones would have contributed to the others' factors is in the transform of the inputs.
+ */
+export function usesPoint(outputs: i32, i: i32): bool {
+  return i <= outputs || i === 5;
+}

@@ -5,6 +5,7 @@ import { transformInput2x2, transformOutput2x2 } from "./winograd-2x2";
 import { transformInput4x4, transformOutput4x4 } from "./winograd-4x4";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { transformKernels, WinogradPlan } from "./winograd-kernels";
+import { transformNarrowInput, transformNarrowOutput } from "./winograd-narrow";
 import { product4x8, product6x8 } from "./winograd-products";
 import { copyStrips, placeTiles } from "./winograd-strips";
 
@@ -36,7 +37,7 @@ export function winogradShare(
   const own = scratch + <usize>thread * <usize>scratchBytes;
   if (conv.sharesInputs !== 0) {
     transformInputs(
-      conv,
+      regionOf(plan, chunk),
       source,
       chunk,
       shared + bytes(conv.elements * chunk * conv.inputFloats),
@@ -74,17 +75,28 @@ export function winograd(
   const factor = own + conv.factorAt;
   if (conv.sharesInputs !== 0) {
     transformKernels(conv, weight, chunk, factor, own);
-    for (let block = 0; block < conv.tileBlocks; block++) {
-      multiply(conv, shared, factor, out, block, chunk, own);
+    for (let block = 0; block < conv.allTileBlocks; block++) {
+      multiply(regionOf(plan, block), shared, factor, out, block, chunk, own);
       shared += bytes(conv.elements * conv.inputFloats);
     }
   } else {
-    transformInputs(conv, source, chunk, factor, own);
+    const region = regionOf(plan, chunk);
+    transformInputs(region, source, chunk, factor, own);
     for (let block = 0; block < conv.channelBlocks; block++) {
-      multiply(conv, factor, shared, out, chunk, block, own);
+      multiply(region, factor, shared, out, chunk, block, own);
       shared += bytes(conv.elements * conv.kernelFloats);
     }
   }
+}
+
+/** The plan of the region with a block: those of all regions stand one behind the other. */
+function regionOf(plan: usize, block: i32): WinogradPlan {
+  let region = changetype<WinogradPlan>(plan);
+  while (block >= region.firstBlock + region.tileBlocks) {
+    plan += offsetof<WinogradPlan>();
+    region = changetype<WinogradPlan>(plan);
+  }
+  return region;
 }
 
 /** B' d B of a block of tiles for all channels. */
@@ -96,43 +108,42 @@ function transformInputs(
   own: usize,
 ): void {
   const work = own + plan.workAt;
-  const next = bytes(plan.inputFloats);
-  const pitch = bytes(plan.pitch);
   const first = plan.firstPanel(block);
   const count = plan.firstPanel(block + 1) - first;
-  placeTiles(plan, 2, first, count, own);
+  placeTiles(plan, 2, 8 * first, 8 * count, own);
   for (let c = 0; c < plan.channels; c += 2, inputs += 64) {
     // Two channels make whole cache lines of inputs.
     const pair = min(2, plan.channels - c);
-    copyStrips(plan, source, c, pair, first, count, own);
+    copyStrips(plan, source, c, pair, 8 * first, 8 * count, own);
     let to = inputs;
     let place = own + plan.placesAt;
     for (let panel = 0; panel < count; panel++, place += 32, to += bytes(8 * plan.channels)) {
       for (let i = 0; i < pair; i++) {
         const strips = own + bytes(i * plan.stripFloats);
         const at = to + ((<usize>i) << 5);
-        transformFour(plan.tile, place, strips, pitch, work, at, next);
-        transformFour(plan.tile, place + 16, strips, pitch, work, at + 16, next);
+        transformFour(plan, place, strips, work, at);
+        transformFour(plan, place + 16, strips, work, at + 16);
       }
     }
   }
 }
 
 function transformFour(
-  tile: i32,
+  plan: WinogradPlan,
   place: usize,
   strips: usize,
-  pitch: usize,
   work: usize,
   to: usize,
-  next: usize,
 ): void {
+  const next = bytes(plan.inputFloats);
+  const pitch = bytes(plan.pitch);
   const d0 = strips + load<usize>(place);
   const d1 = strips + load<usize>(place, 4);
   const d2 = strips + load<usize>(place, 8);
   const d3 = strips + load<usize>(place, 12);
-  if (tile === 4) transformInput4x4(d0, d1, d2, d3, pitch, work, to, next);
-  else transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
+  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
+  else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, work, to, next);
+  else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, work, to, next);
 }
 
 /** The outputs of a block of tiles and of output channels. */
@@ -154,6 +165,7 @@ function multiply(
   const panelProducts = bytes(8 * plan.elements);
   const next = <usize>panels * panelProducts;
   for (let element = 0; element < plan.elements; element++) {
+    if (!plan.uses(element)) continue;
     let panel = inputs + bytes(element * plan.inputFloats);
     let to = products + bytes(8 * element);
     for (let i = 0; i < panels; i++, panel += panelBytes, to += panelProducts) {
@@ -194,24 +206,28 @@ function storeTiles(
   let tile = 8 * firstPanel;
   const end = min(tile + 8 * panels, plan.tiles);
   const tileRow = tile / plan.tileColumns;
-  let w = (tile % plan.tileColumns) * plan.tile;
-  let h = (tileRow % plan.tileRows) * plan.tile;
+  const bias4 = f32x4.splat(bias);
+  const endH = min(plan.outH, plan.firstH + plan.tileRows * plan.tileH);
+  const endW = min(plan.outW, plan.firstW + plan.tileColumns * plan.tileW);
+  let h = plan.firstH + (tileRow % plan.tileRows) * plan.tileH;
+  let w = plan.firstW + (tile % plan.tileColumns) * plan.tileW;
   out += <usize>((tileRow / plan.tileRows) * plan.outChannels + channel) * plane;
   for (; tile < end; tile += 4) {
-    if (plan.tile === 4) transformOutput4x4(products, f32x4.splat(bias), work);
-    else transformOutput2x2(products, f32x4.splat(bias), work);
+    if (plan.tile === 2) transformOutput2x2(products, bias4, work);
+    else if (plan.isWhole()) transformOutput4x4(products, bias4, work);
+    else transformNarrowOutput(products, bias4, plan.tileH, plan.tileW, work);
     products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
     const count = min(4, end - tile);
     for (let i = 0; i < count; i++) {
       const to = out + <usize>h * row + bytes(w);
-      const rows = min(plan.tile, plan.outH - h);
-      storeTile(work + ((<usize>i) << 4), to, row, rows, min(plan.tile, plan.outW - w));
-      w += plan.tile;
-      if (w < plan.outW) continue;
-      w = 0;
-      h += plan.tile;
-      if (h < plan.outH) continue;
-      h = 0;
+      const rows = min(plan.tileH, endH - h);
+      storeTile(work + ((<usize>i) << 4), to, row, rows, min(plan.tileW, endW - w));
+      w += plan.tileW;
+      if (w < endW) continue;
+      w = plan.firstW;
+      h += plan.tileH;
+      if (h < endH) continue;
+      h = plan.firstH;
       out += <usize>plan.outChannels * plane;
     }
   }

@@ -1,0 +1,270 @@
+import { madd } from "./simd";
+import { storeInput } from "./winograd-4x4";
+import { storeGradient } from "./winograd-4x4-weight";
+import { a, aa, aaa, b, bb, bbb, usesPoint } from "./winograd-points";
+
+/**
+ * The transforms of F(4x4, 3x3) for tiles that have 2 or 3 outputs along one side or both (winograd-points.ts has what they
+ * leave out): the same elements at the same places, less those of points that a side does not use.
+ */
+
+/** B' d B of four tiles, as `transformInput4x4`. */
+export function transformNarrowInput(
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  d3: usize,
+  pitch: usize,
+  tileH: i32,
+  tileW: i32,
+  work: usize,
+  to: usize,
+  next: usize,
+): void {
+  inputColumns(d0, pitch, tileH, work, 0);
+  inputColumns(d1, pitch, tileH, work, 16);
+  inputColumns(d2, pitch, tileH, work, 32);
+  inputColumns(d3, pitch, tileH, work, 48);
+  if (tileW > 2) {
+    inputEnds(d0 + 16, d1 + 16, pitch, tileH, work, 64);
+    inputEnds(d2 + 16, d3 + 16, pitch, tileH, work, 80);
+  }
+  for (let row = 0; row < 6; row++, work += 96, to += 6 * next) {
+    if (!usesPoint(tileH, row)) continue;
+    const r0 = v128.load(work);
+    const r1 = v128.load(work, 16);
+    const r2 = v128.load(work, 32);
+    const r3 = v128.load(work, 48);
+    const r01 = v128.load(work, 64);
+    const r23 = v128.load(work, 80);
+    const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
+    const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
+    const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
+    const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
+    storeInputs(
+      tileW,
+      v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
+      v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
+      v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
+      v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
+      v128.shuffle<f32>(r01, r23, 0, 2, 4, 6),
+      v128.shuffle<f32>(r01, r23, 1, 3, 5, 7),
+      to,
+      next,
+    );
+  }
+}
+
+/** Four columns of a tile. */
+function inputColumns(d: usize, pitch: usize, tileH: i32, work: usize, at: usize): void {
+  storeInputs(
+    tileH,
+    v128.load(d),
+    v128.load(d + pitch),
+    v128.load(d + 2 * pitch),
+    v128.load(d + 3 * pitch),
+    v128.load(d + 4 * pitch),
+    v128.load(d + 5 * pitch),
+    work + at,
+    96,
+  );
+}
+
+/** The last two columns of two tiles. */
+function inputEnds(d: usize, e: usize, pitch: usize, tileH: i32, work: usize, at: usize): void {
+  storeInputs(
+    tileH,
+    v128.load64_lane(e, v128.load64_zero(d), 1),
+    v128.load64_lane(e + pitch, v128.load64_zero(d + pitch), 1),
+    v128.load64_lane(e + 2 * pitch, v128.load64_zero(d + 2 * pitch), 1),
+    v128.load64_lane(e + 3 * pitch, v128.load64_zero(d + 3 * pitch), 1),
+    v128.load64_lane(e + 4 * pitch, v128.load64_zero(d + 4 * pitch), 1),
+    v128.load64_lane(e + 5 * pitch, v128.load64_zero(d + 5 * pitch), 1),
+    work + at,
+    96,
+  );
+}
+
+/** B' times as many vectors as `outputs` need: two more. */
+function storeInputs(
+  outputs: i32,
+  d0: v128,
+  d1: v128,
+  d2: v128,
+  d3: v128,
+  d4: v128,
+  d5: v128,
+  to: usize,
+  next: usize,
+): void {
+  if (outputs === 4) {
+    storeInput(d0, d1, d2, d3, d4, d5, to, next);
+    return;
+  }
+  const low = madd(f32x4.splat(aa * bb), d0, f32x4.mul(f32x4.splat(-bb), d2));
+  const even = f32x4.mul(f32x4.splat(aa - bb), d2);
+  const odd = madd(f32x4.splat(-aa), d1, d3);
+  if (outputs === 2) {
+    v128.store(to, low);
+    v128.store(to + next, madd(f32x4.splat(a * (aa - bb)), d1, even));
+    v128.store(to + 2 * next, madd(f32x4.splat(a * (bb - aa)), d1, even));
+    v128.store(to + 5 * next, odd);
+    return;
+  }
+  v128.store(to, madd(f32x4.splat(b), odd, low));
+  v128.store(to + next, madd(f32x4.splat(b + a), madd(f32x4.splat(-a * b), d1, d3), even));
+  v128.store(to + 2 * next, madd(f32x4.splat(b - a), madd(f32x4.splat(a * b), d1, d3), even));
+  v128.store(to + 3 * next, f32x4.mul(f32x4.splat(2 * b), odd));
+  v128.store(to + 5 * next, madd(f32x4.splat(-b), odd, madd(f32x4.splat(-aa), d2, d4)));
+}
+
+/** A' m A + bias of four tiles, as `transformOutput4x4`. */
+export function transformNarrowOutput(
+  m: usize,
+  bias: v128,
+  tileH: i32,
+  tileW: i32,
+  work: usize,
+): void {
+  // Columns first, as [row][column][tile].
+  const columns = work + 256;
+  for (let column = 0; column < 6; column++) {
+    if (!usesPoint(tileW, column)) continue;
+    const at = (<usize>column) << 4;
+    storeOutputs(tileH, m + 2 * at, 192, f32x4.splat(0), columns + at, 96);
+  }
+  const rows = work + 640;
+  for (let row: usize = 0; row < <usize>tileH; row++, work += 64) {
+    storeOutputs(tileW, columns + 96 * row, 16, bias, rows, 16);
+    const r0 = v128.load(rows);
+    const r1 = v128.load(rows, 16);
+    const r2 = v128.load(rows, 32);
+    const r3 = v128.load(rows, 48);
+    const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+    const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+    const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+    const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+    v128.store(work, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+    v128.store(work, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7), 16);
+    v128.store(work, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 32);
+    v128.store(work, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 48);
+  }
+}
+
+/** A' times the vectors of the points, `step` bytes apart, + bias: `outputs` vectors, `next` bytes apart. */
+function storeOutputs(
+  outputs: i32,
+  m: usize,
+  step: usize,
+  bias: v128,
+  to: usize,
+  next: usize,
+): void {
+  const m1 = v128.load(m + step);
+  const m2 = v128.load(m + 2 * step);
+  const sumA = f32x4.add(m1, m2);
+  const lessA = madd(f32x4.splat(a), f32x4.sub(m1, m2), bias);
+  const ends = v128.load(m + 5 * step);
+  const first = f32x4.add(f32x4.add(v128.load(m), bias), sumA);
+  if (outputs === 2) {
+    v128.store(to, first);
+    v128.store(to + next, f32x4.add(lessA, ends));
+    return;
+  }
+  const m3 = v128.load(m + 3 * step);
+  const more = madd(f32x4.splat(aa), sumA, bias);
+  if (outputs === 3) {
+    v128.store(to, f32x4.add(first, m3));
+    v128.store(to + next, madd(f32x4.splat(b), m3, lessA));
+    v128.store(to + 2 * next, f32x4.add(madd(f32x4.splat(bb), m3, more), ends));
+    return;
+  }
+  const m4 = v128.load(m + 4 * step);
+  const sumB = f32x4.add(m3, m4);
+  const lessB = f32x4.sub(m3, m4);
+  v128.store(to, f32x4.add(first, sumB));
+  v128.store(to + next, madd(f32x4.splat(b), lessB, lessA));
+  v128.store(to + 2 * next, madd(f32x4.splat(bb), sumB, more));
+  const cubes = madd(f32x4.splat(aaa), f32x4.sub(m1, m2), f32x4.add(ends, bias));
+  v128.store(to + 3 * next, madd(f32x4.splat(bbb), lessB, cubes));
+}
+
+/** A dy A' of a tile of four channels, as `transformGradient4x4`. */
+export function transformNarrowGradient(
+  y0: usize,
+  y1: usize,
+  y2: usize,
+  y3: usize,
+  pitch: usize,
+  tileH: i32,
+  tileW: i32,
+  work: usize,
+  to: usize,
+  next: usize,
+): void {
+  gradientColumns(y0, pitch, tileH, work);
+  gradientColumns(y1, pitch, tileH, work + 16);
+  gradientColumns(y2, pitch, tileH, work + 32);
+  gradientColumns(y3, pitch, tileH, work + 48);
+  for (let row = 0; row < 6; row++, work += 64, to += 6 * next) {
+    if (!usesPoint(tileH, row)) continue;
+    const r0 = v128.load(work);
+    const r1 = v128.load(work, 16);
+    const r2 = v128.load(work, 32);
+    const r3 = v128.load(work, 48);
+    const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
+    const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
+    const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
+    const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
+    storeGradients(
+      tileW,
+      v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
+      v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
+      v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
+      v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
+      to,
+      next,
+    );
+  }
+}
+
+function gradientColumns(y: usize, pitch: usize, tileH: i32, to: usize): void {
+  storeGradients(
+    tileH,
+    v128.load(y),
+    v128.load(y + pitch),
+    v128.load(y + 2 * pitch),
+    v128.load(y + 3 * pitch),
+    to,
+    64,
+  );
+}
+
+/** A times as many vectors as there are outputs. */
+function storeGradients(
+  outputs: i32,
+  y0: v128,
+  y1: v128,
+  y2: v128,
+  y3: v128,
+  to: usize,
+  next: usize,
+): void {
+  if (outputs === 4) {
+    storeGradient(y0, y1, y2, y3, to, next);
+    return;
+  }
+  v128.store(to, y0);
+  const odd = f32x4.mul(f32x4.splat(a), y1);
+  if (outputs === 2) {
+    v128.store(to + next, f32x4.add(y0, odd));
+    v128.store(to + 2 * next, f32x4.sub(y0, odd));
+    v128.store(to + 5 * next, y1);
+    return;
+  }
+  const even = madd(f32x4.splat(aa), y2, y0);
+  v128.store(to + next, f32x4.add(even, odd));
+  v128.store(to + 2 * next, f32x4.sub(even, odd));
+  v128.store(to + 3 * next, madd(f32x4.splat(bb), y2, madd(f32x4.splat(b), y1, y0)));
+  v128.store(to + 5 * next, y2);
+}
