@@ -63,7 +63,7 @@ function gradAndSum<Gate>(job: Backward, c: i32, start: usize, entry: usize): vo
   const slope = v128.load32_splat(job.coefficient(4, c));
   const stride = job.imageBytes();
   const bytes = job.planeBytes();
-  const next = (<usize>job.channelsPerBlock) * bytes;
+  const next = <usize>job.channelsPerBlock * bytes;
   const x = job.x - job.dy;
   const nextX = x + next;
   const dx = job.dx - job.dy;
@@ -75,8 +75,20 @@ function gradAndSum<Gate>(job: Backward, c: i32, start: usize, entry: usize): vo
   const endOfPlane = at0 + bytes;
   for (const end = at0 + (bytes & ~15); at0 < end; at0 += 16) {
     const at1 = at0 + stride;
-    const g0 = gate.of(v128.load(at0 + next), v128.load(at0 + nextX), nextCentre, nextScale, nextShift);
-    const g1 = gate.of(v128.load(at1 + next), v128.load(at1 + nextX), nextCentre, nextScale, nextShift);
+    const g0 = gate.of(
+      v128.load(at0 + next),
+      v128.load(at0 + nextX),
+      nextCentre,
+      nextScale,
+      nextShift,
+    );
+    const g1 = gate.of(
+      v128.load(at1 + next),
+      v128.load(at1 + nextX),
+      nextCentre,
+      nextScale,
+      nextShift,
+    );
     sum0 = f64x2.add(sum0, f64x2.add(lowHalf(g0), highHalf(g0)));
     sum1 = f64x2.add(sum1, f64x2.add(lowHalf(g1), highHalf(g1)));
     products0 = maddDouble(lowHalf(g0), f64x2.sub(loadTwo(at0 + nextX), mean), products0);

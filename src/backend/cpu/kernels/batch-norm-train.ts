@@ -47,7 +47,7 @@ function applyAndSum(job: Apply, c: i32, start: usize, entry: usize): void {
   let squares1 = sum1;
   const stride = job.imageBytes();
   const bytes = job.planeBytes();
-  const next = (<usize>job.channelsPerBlock) * bytes;
+  const next = <usize>job.channelsPerBlock * bytes;
   const y = job.y - job.x;
   const residual: usize = job.residual === 0 ? 0 : job.residual - job.x;
   let x0 = job.x + start;
