@@ -27,13 +27,13 @@ const enoughUnits = 64;
 const entryElements = 1024;
 /** Elements of a channel that a core's own cache holds. */
 const cachedElements = 1 << 19;
-/** Blocks of whole channels that keep enough threads busy. */
+/**
+ * Blocks of whole channels, or chunks of several, that keep enough threads busy. More blocks make longer chunks: in all but its last unit a
+ * chunk writes one unit while it reads the next.
+ */
 const enoughBlocks = 16;
-/** Elements that lie together in each image of a block of whole channels: shorter runs of memory are read slowly. */
-const runElements = 1024;
-/** Chunks of whole channels, where they have four units each: in all but the last unit y is written while the next one is read. */
-const enoughChunks = 32;
-const overlappedUnits = 4;
+/** Elements that lie together in each image of a block of whole channels: shorter runs of memory are read and written slowly. */
+const runElements = 3072;
 
 type Sizes = Pick<ChannelCut, "images" | "segmentLength" | "channels">;
 
@@ -88,11 +88,8 @@ function cutChannels(layout: ChannelLayout): ChannelCut {
   const elements = N * C * S;
   const channels = elements <= chunkElements ? C : Math.min(C, Math.ceil(runElements / S));
   const blocks = Math.ceil(C / channels);
-  const perChunk = Math.max(
-    Math.ceil((chunkElements * blocks) / elements),
-    Math.min(overlappedUnits, Math.floor(blocks / enoughBlocks)),
-    Math.floor(blocks / enoughChunks),
-  );
+  const leastPerChunk = Math.ceil((chunkElements * blocks) / elements);
+  const perChunk = Math.max(leastPerChunk, Math.floor(blocks / enoughBlocks));
   const sizes = { images: N, segmentLength: S, channels };
   return { ...cut(layout, sizes), chunks: Math.ceil(blocks / perChunk), perChunk };
 }
