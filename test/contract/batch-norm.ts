@@ -256,10 +256,11 @@ function skipTwiceThenMoveCase(momentum: number | null): KernelCase {
   };
 }
 
-/** Activations large enough to be spread over threads: big planes, 7x7 planes, one channel, features. */
+/** Activations large enough to be spread over threads: big planes, 7x7 planes, odd numbers of images, one channel, features. */
 export const largeChannelLayouts: readonly ChannelLayout[] = [
   { N: 4, C: 6, S: 112 * 112 },
   { N: 8, C: 128, S: 49 },
+  { N: 7, C: 70, S: 103 },
   { N: 3, C: 1, S: 150_001 },
   { N: 4099, C: 67, S: 1 },
   { N: 130_003, C: 2, S: 1 },

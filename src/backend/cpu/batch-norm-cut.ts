@@ -25,20 +25,22 @@ const mostRows = 256;
 const enoughUnits = 64;
 /** Elements that an entry of sums, one for a channel of a unit, should at least stand for. */
 const entryElements = 1024;
-/** Elements of a channel, and of a block of channels, that a core's own cache holds. */
+/** Elements of a channel that a core's own cache holds. */
 const cachedElements = 1 << 19;
-const blockElements = 1 << 16;
-/** Blocks of whole channels that keep enough threads busy. */
+/**
+ * Blocks of whole channels, or chunks of several, that keep enough threads busy. More blocks make longer chunks: in all but its last unit a
+ * chunk writes one unit while it reads the next.
+ */
 const enoughBlocks = 16;
-/** Images whose planes the kernels take at a time. */
-const imagesAtATime = 4;
+/** Elements that lie together in each image of a block of whole channels: shorter runs of memory are read and written slowly. */
+const runElements = 3072;
 
 type Sizes = Pick<ChannelCut, "images" | "segmentLength" | "channels">;
 
 /** Of sums over channels. */
 export function cutSums(layout: ChannelLayout): ChannelCut {
   if (layout.S === 1) return cut(layout, cutColumns(layout));
-  return cut(layout, holdsChannels(layout) ? cutChannels(layout) : cutPlanes(layout));
+  return holdsChannels(layout) ? cutChannels(layout) : cut(layout, cutPlanes(layout));
 }
 
 /** Of a pass that needs nothing but its own element and coefficients. */
@@ -47,10 +49,13 @@ export function cutPass(layout: ChannelLayout): ChannelCut {
   if (S === 1) {
     return cut(layout, { images: Math.ceil(chunkElements / C), segmentLength: 1, channels: C });
   }
-  const images = Math.min(imagesAtATime, N);
-  const segmentLength = evenly(S, Math.floor(chunkElements / images));
-  const channels = Math.max(1, Math.floor(chunkElements / (images * segmentLength)));
-  return cut(layout, { images, segmentLength, channels: Math.min(channels, C) });
+  if (C * S < chunkElements) {
+    const images = evenly(N, Math.floor(chunkElements / (C * S)));
+    return cut(layout, { images, segmentLength: S, channels: C });
+  }
+  const segmentLength = evenly(S, chunkElements);
+  const channels = Math.min(Math.ceil(chunkElements / segmentLength), C);
+  return cut(layout, { images: 1, segmentLength, channels });
 }
 
 function cut({ N, C, S }: ChannelLayout, sizes: Sizes): ChannelCut {
@@ -77,10 +82,16 @@ function holdsChannels({ N, C, S }: ChannelLayout): boolean {
   return elements * C <= chunkElements || (elements <= cachedElements && C >= enoughBlocks);
 }
 
-/** Blocks of whole channels, as long as the cache allows: what lies together in each image is short enough already. */
-function cutChannels({ N, C, S }: ChannelLayout): Sizes {
-  const most = Math.min(Math.max(chunkElements, (N * C * S) / enoughUnits), blockElements);
-  return { images: N, segmentLength: S, channels: evenly(C, Math.floor(most / (N * S))) };
+/** Blocks of whole channels, several to a chunk. */
+function cutChannels(layout: ChannelLayout): ChannelCut {
+  const { N, C, S } = layout;
+  const elements = N * C * S;
+  const channels = elements <= chunkElements ? C : Math.min(C, Math.ceil(runElements / S));
+  const blocks = Math.ceil(C / channels);
+  const leastPerChunk = Math.ceil((chunkElements * blocks) / elements);
+  const perChunk = Math.max(leastPerChunk, Math.floor(blocks / enoughBlocks));
+  const sizes = { images: N, segmentLength: S, channels };
+  return { ...cut(layout, sizes), chunks: Math.ceil(blocks / perChunk), perChunk };
 }
 
 /**

@@ -38,83 +38,62 @@ export function affine(x: v128, centre: v128, scale: v128, shift: v128): v128 {
   return madd(f32x4.sub(x, centre), scale, shift);
 }
 
-/** The unit's y. The last images come first: their x is what a cache has left if the unit's sums were just taken. */
+/** The unit's y. */
 export function applyToUnit(job: Apply, unit: i32): void {
   const part = job.part(unit);
-  const firstChannel = job.firstChannel(unit);
-  const endChannel = job.endChannel(unit);
-  const firstImage = job.firstImage(part);
-  let n = job.endImage(part);
-  while (n > firstImage) {
-    if (job.S === 1) {
-      n--;
-      applyToRow(job, n, firstChannel, endChannel);
-      continue;
-    }
-    const images = n - firstImage >= 2 ? 2 : 1;
-    n -= images;
-    let start = job.at(0, n, firstChannel, job.place(part));
-    for (let c = firstChannel; c < endChannel; c++) {
-      if (images === 2) applyToRuns(job, c, start, job.imageBytes(), job.length(part));
-      else applyToPlane(job, c, start, job.length(part));
-      start += job.planeBytes();
+  if (job.S > 1) {
+    applyToPlanes(job, unit, job.firstImage(part));
+    return;
+  }
+  for (let n = job.firstImage(part); n < job.endImage(part); n++) {
+    applyToRow(job, n, job.firstChannel(unit), job.endChannel(unit));
+  }
+}
+
+/** The same of its images from n on. */
+export function applyToPlanes(job: Apply, unit: i32, n: i32): void {
+  const part = job.part(unit);
+  const length = job.length(part);
+  const end = job.endImage(part);
+  for (; n < end; n++) {
+    for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
+      applyToPlane(job, c, job.at(0, n, c, job.place(part)), length);
     }
   }
 }
 
-/** One plane, whose halves are the runs. */
 function applyToPlane(job: Apply, c: i32, start: usize, length: i32): void {
-  const half = (length + 1) >> 1;
-  // Of an odd number the middle one belongs to both.
-  applyToRuns(job, c, start, (<usize>(length - half)) << 2, half);
-}
-
-/** Two runs of memory `stride` apart: more is under way at a time. */
-function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i32): void {
   const centre = v128.load32_splat(job.coefficient(0, c));
   const scale = v128.load32_splat(job.coefficient(1, c));
   const shift = v128.load32_splat(job.coefficient(2, c));
   const floor = f32x4.splat(job.floor);
-  const x0 = job.x + start;
-  const x1 = x0 + stride;
-  const residual0: usize = job.residual === 0 ? 0 : job.residual + start;
-  const residual1 = residual0 + stride;
-  const y0 = job.y + start;
-  const y1 = y0 + stride;
+  const x = job.x + start;
+  const y = job.y + start;
+  const residual: usize = job.residual === 0 ? 0 : job.residual + start;
   const bytes = (<usize>length) << 2;
   let i: usize = 0;
-  if (job.residual === 0) {
-    for (const end = bytes & ~31; i < end; i += 32) {
-      const a0 = affine(v128.load(x0 + i), centre, scale, shift);
-      const b0 = affine(v128.load(x0 + i, 16), centre, scale, shift);
-      const a1 = affine(v128.load(x1 + i), centre, scale, shift);
-      const b1 = affine(v128.load(x1 + i, 16), centre, scale, shift);
-      v128.store(y0 + i, f32x4.pmax(a0, floor));
-      v128.store(y0 + i, f32x4.pmax(b0, floor), 16);
-      v128.store(y1 + i, f32x4.pmax(a1, floor));
-      v128.store(y1 + i, f32x4.pmax(b1, floor), 16);
+  if (residual === 0) {
+    for (const end = bytes & ~63; i < end; i += 64) {
+      const a = affine(v128.load(x + i), centre, scale, shift);
+      const b = affine(v128.load(x + i, 16), centre, scale, shift);
+      const c = affine(v128.load(x + i, 32), centre, scale, shift);
+      const d = affine(v128.load(x + i, 48), centre, scale, shift);
+      v128.store(y + i, f32x4.pmax(a, floor));
+      v128.store(y + i, f32x4.pmax(b, floor), 16);
+      v128.store(y + i, f32x4.pmax(c, floor), 32);
+      v128.store(y + i, f32x4.pmax(d, floor), 48);
     }
   }
   for (const end = bytes & ~15; i < end; i += 16) {
-    let values0 = affine(v128.load(x0 + i), centre, scale, shift);
-    let values1 = affine(v128.load(x1 + i), centre, scale, shift);
-    if (residual0 !== 0) {
-      values0 = f32x4.add(values0, v128.load(residual0 + i));
-      values1 = f32x4.add(values1, v128.load(residual1 + i));
-    }
-    v128.store(y0 + i, f32x4.pmax(values0, floor));
-    v128.store(y1 + i, f32x4.pmax(values1, floor));
+    let values = affine(v128.load(x + i), centre, scale, shift);
+    if (residual !== 0) values = f32x4.add(values, v128.load(residual + i));
+    v128.store(y + i, f32x4.pmax(values, floor));
   }
   const rest = (bytes - i) >> 2;
   if (rest === 0) return;
-  let values0 = affine(loadPart(x0 + i, rest, 0), centre, scale, shift);
-  let values1 = affine(loadPart(x1 + i, rest, 0), centre, scale, shift);
-  if (residual0 !== 0) {
-    values0 = f32x4.add(values0, loadPart(residual0 + i, rest, 0));
-    values1 = f32x4.add(values1, loadPart(residual1 + i, rest, 0));
-  }
-  storePart(y0 + i, rest, f32x4.pmax(values0, floor));
-  storePart(y1 + i, rest, f32x4.pmax(values1, floor));
+  let values = affine(loadPart(x + i, rest, 0), centre, scale, shift);
+  if (residual !== 0) values = f32x4.add(values, loadPart(residual + i, rest, 0));
+  storePart(y + i, rest, f32x4.pmax(values, floor));
 }
 
 /** S = 1: four channels side by side. */

@@ -3,26 +3,32 @@ import { affine } from "./batch-norm-apply";
 import { Backward, wherePositive } from "./batch-norm-backward";
 import { loadPart, madd, storePart } from "./simd";
 
-/** dx and dResidual of a unit, those that are wanted; the last images first, as in `applyToUnit`. */
+/** dx and dResidual of a unit, those that are wanted. */
 export function gradOfUnit(job: Backward, unit: i32): void {
+  if (job.dx === 0 && job.dResidual === 0) return;
   const part = job.part(unit);
-  const firstChannel = job.firstChannel(unit);
-  const endChannel = job.endChannel(unit);
   const firstImage = job.firstImage(part);
+  if (job.S > 1) {
+    gradOfPlanes(job, unit, firstImage);
+    return;
+  }
+  for (let n = firstImage; n < job.endImage(part); n++) {
+    gradOfRow(job, n, job.firstChannel(unit), job.endChannel(unit));
+  }
+}
+
+/** The same of its images from one on. The last ones come first: what was read for their sums is what a cache has left. */
+export function gradOfPlanes(job: Backward, unit: i32, firstImage: i32): void {
+  const part = job.part(unit);
+  const length = job.length(part);
   let n = job.endImage(part);
   while (n > firstImage) {
-    if (job.S === 1) {
-      n--;
-      gradOfRow(job, n, firstChannel, endChannel);
-      continue;
-    }
     const images = n - firstImage >= 2 ? 2 : 1;
     n -= images;
-    let start = job.at(0, n, firstChannel, job.place(part));
-    for (let c = firstChannel; c < endChannel; c++) {
-      if (images === 2) gradOfRuns(job, c, start, job.imageBytes(), job.length(part));
-      else gradOfPlane(job, c, start, job.length(part));
-      start += job.planeBytes();
+    for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
+      const start = job.at(0, n, c, job.place(part));
+      if (images === 2) gradOfRuns(job, c, start, job.imageBytes(), length);
+      else gradOfPlane(job, c, start, length);
     }
   }
 }
@@ -175,6 +181,6 @@ function gradOfPart(
 /**
  * Numerics: g - level comes first, so that dx of a constant g is nothing but the rounding of the float64 sums.
  */
-function centred(g: v128, x: v128, centre: v128, level: v128, slope: v128): v128 {
+export function centred(g: v128, x: v128, centre: v128, level: v128, slope: v128): v128 {
   return madd(f32x4.sub(x, centre), slope, f32x4.sub(g, level));
 }

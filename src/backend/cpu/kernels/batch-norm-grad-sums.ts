@@ -18,33 +18,45 @@ import { highHalf, lowHalf } from "./simd";
  * Numerics: float64 throughout.
  */
 export function gradSumsOfUnit(job: Backward, unit: i32): void {
+  beginGradSums(job, unit);
+  sumUnit(job, unit);
+  finishGradSums(job, unit);
+}
+
+/** Clears the unit's entries. */
+export function beginGradSums(job: Backward, unit: i32): void {
+  const entries = job.entry(job.part(unit), job.firstChannel(unit));
+  memory.fill(entries, 0, <usize>job.channels(unit) * entryBytes);
+}
+
+export function sumUnit(job: Backward, unit: i32): void {
+  if (job.S === 1) sumColumns(job, job.part(unit), job.firstChannel(unit), job.endChannel(unit));
+  else sumPlanes(job, unit, job.firstImage(job.part(unit)));
+}
+
+/** Leaves in the unit's entries the two sums. */
+export function finishGradSums(job: Backward, unit: i32): void {
   const part = job.part(unit);
-  const first = job.firstChannel(unit);
-  const end = job.endChannel(unit);
-  memory.fill(job.entry(part, first), 0, <usize>(end - first) * entryBytes);
-  if (job.S === 1) sumColumns(job, part, first, end);
-  else sumPlanes(job, part, first, end);
-  for (let c = first; c < end; c++) {
+  for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
     const entry = job.entry(part, c);
     store<f64>(entry, sumHalves(v128.load(entry)));
     store<f64>(entry, sumHalves(v128.load(entry, 16)), 8);
   }
 }
 
-/** Four images at a time: see sumPlanes of the moments. */
-function sumPlanes(job: Backward, part: i32, firstChannel: i32, endChannel: i32): void {
+/** The images from n on, four at a time: see sumPlanes of the moments. */
+export function sumPlanes(job: Backward, unit: i32, n: i32): void {
+  const part = job.part(unit);
   const length = job.length(part);
   const end = job.endImage(part);
-  let n = job.firstImage(part);
   while (n < end) {
     const images = end - n >= 4 ? 4 : 1;
-    let start = job.at(0, n, firstChannel, job.place(part));
-    for (let c = firstChannel; c < endChannel; c++) {
+    for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
+      const start = job.at(0, n, c, job.place(part));
       const entry = job.entry(part, c);
       if (images === 1) addPlane(job, c, start, length, entry);
       else if (job.isMasked()) addMaskedRuns(job, c, start, job.imageBytes(), length, entry);
       else addRuns(job, c, start, job.imageBytes(), length, entry);
-      start += job.planeBytes();
     }
     n += images;
   }

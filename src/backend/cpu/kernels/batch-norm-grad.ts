@@ -3,6 +3,7 @@ import { makeCoefficients } from "./batch-norm-apply";
 import { Backward } from "./batch-norm-backward";
 import { gradOfUnit } from "./batch-norm-grad-pass";
 import { gradSumsOfUnit } from "./batch-norm-grad-sums";
+import { gradAndSumNext } from "./batch-norm-grad-whole";
 
 /** Entries [sum of g, sum of g * (x - mean)] of the chunk's units; needs the forward's coefficients where it repeats ReLU. */
 export function batchNormGradSums(words: usize, chunk: i32, _thread: i32): void {
@@ -27,11 +28,19 @@ export function batchNormGrad(words: usize, chunk: i32, _thread: i32): void {
 /** All of these for units that hold whole channels: what was read for the sums is still in the cache for dx. */
 export function batchNormGradWhole(words: usize, eps: f64, chunk: i32, _thread: i32): void {
   const job = changetype<Backward>(words);
-  for (let unit = job.firstUnit(chunk); unit < job.endUnit(chunk); unit++) {
-    makeCoefficients(job, eps, job.firstChannel(unit), job.endChannel(unit));
-    gradSumsOfUnit(job, unit);
+  const end = job.endUnit(chunk);
+  let unit = job.firstUnit(chunk);
+  makeCoefficients(job, eps, job.firstChannel(unit), job.endChannel(unit));
+  gradSumsOfUnit(job, unit);
+  for (; unit < end; unit++) {
     joinGradSums(job, eps, job.firstChannel(unit), job.endChannel(unit));
-    if (job.dx !== 0 || job.dResidual !== 0) gradOfUnit(job, unit);
+    const next = unit + 1;
+    if (next === end) {
+      gradOfUnit(job, unit);
+      return;
+    }
+    makeCoefficients(job, eps, job.firstChannel(next), job.endChannel(next));
+    gradAndSumNext(job, unit);
   }
 }
 

@@ -20,18 +20,38 @@ import { highHalf, loadPart, lowHalf } from "./simd";
  * precision. Constant channels are exact.
  */
 export function momentsOfUnit(job: ChannelWork, unit: i32): void {
+  beginMoments(job, unit);
+  sumUnit(job, unit);
+  finishMoments(job, unit);
+}
+
+/** Clears the unit's entries and gives each the first value of its channel as shift. */
+export function beginMoments(job: ChannelWork, unit: i32): void {
   const part = job.part(unit);
-  const first = job.firstChannel(unit);
-  const end = job.endChannel(unit);
-  for (let c = first; c < end; c++) {
+  for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
     const entry = job.entry(part, c);
     memory.fill(entry, 0, entryBytes);
     const firstValue = job.at(job.x, job.firstImage(part), c, job.place(part));
     store<f64>(entry, shiftAt(firstValue), 32);
   }
-  if (job.S === 1) sumColumns(job, part, first, end);
-  else sumPlanes(job, part, first, end);
-  for (let c = first; c < end; c++) finishMoments(job.entry(part, c), job.count(part));
+}
+
+export function sumUnit(job: ChannelWork, unit: i32): void {
+  if (job.S === 1) sumColumns(job, unit);
+  else sumPlanes(job, unit, job.firstImage(job.part(unit)));
+}
+
+/** Replaces the sums of the unit's entries with [mean, sum of squared deviations]. */
+export function finishMoments(job: ChannelWork, unit: i32): void {
+  const part = job.part(unit);
+  const count = job.count(part);
+  for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
+    const entry = job.entry(part, c);
+    const sum = sumHalves(v128.load(entry));
+    const squares = sumHalves(v128.load(entry, 16));
+    store<f64>(entry, load<f64>(entry, 32) + sum / count);
+    store<f64>(entry, max(squares - (sum * sum) / count, 0), 8);
+  }
 }
 
 /** What the sums of a part are taken from, its first value; 0 if not finite, which would turn an infinite mean into NaN. */
@@ -41,25 +61,25 @@ function shiftAt(first: usize): f64 {
 }
 
 /**
- * S > 1. Four images at a time, and image by image all channels of the block: four long runs of memory. One run alone was read at
- * less than half the speed, since the processor does not look beyond a page.
+ * S > 1, the images from n on. Four images at a time, and image by image all channels of the block: four long runs of memory. One run
+ * alone was read at less than half the speed, since the processor does not look beyond a page.
  */
-function sumPlanes(job: ChannelWork, part: i32, firstChannel: i32, endChannel: i32): void {
+export function sumPlanes(job: ChannelWork, unit: i32, n: i32): void {
+  const part = job.part(unit);
+  const firstChannel = job.firstChannel(unit);
+  const endChannel = job.endChannel(unit);
   const place = job.place(part);
   const length = job.length(part);
-  const planeBytes = job.planeBytes();
   const firstImage = job.firstImage(part);
   const end = job.endImage(part);
-  let n = firstImage;
   while (n < end) {
     const images = end - n >= 4 ? 4 : 1;
-    let x = job.at(job.x, n, firstChannel, place);
     for (let c = firstChannel; c < endChannel; c++) {
       const entry = job.entry(part, c);
+      const x = job.at(job.x, n, c, place);
       if (images === 4) addRuns(x, job.imageBytes(), length, entry);
       else addPlane(x, length, entry);
       if (n === firstImage) moveShift(entry, <f64>(images * length));
-      x += planeBytes;
     }
     n += images;
   }
@@ -137,7 +157,7 @@ function addPlane(x: usize, length: i32, entry: usize): void {
 }
 
 /** Takes an entry's sums of `count` values from their mean, as a float32, from now on. */
-function moveShift(entry: usize, count: f64): void {
+export function moveShift(entry: usize, count: f64): void {
   const sum = sumHalves(v128.load(entry));
   const squares = sumHalves(v128.load(entry, 16));
   const shift = load<f64>(entry, 32);
@@ -151,9 +171,11 @@ function moveShift(entry: usize, count: f64): void {
 }
 
 /** S = 1: eight channels side by side, whose next row lies C floats on; or what is left, at most four. */
-function sumColumns(job: ChannelWork, part: i32, firstChannel: i32, endChannel: i32): void {
+function sumColumns(job: ChannelWork, unit: i32): void {
+  const part = job.part(unit);
+  const endChannel = job.endChannel(unit);
   const rows = job.endImage(part) - job.firstImage(part);
-  let c = firstChannel;
+  let c = job.firstChannel(unit);
   for (; c + 8 <= endChannel; c += 8) addColumns(job, part, c, rows);
   for (; c < endChannel; c += 4) addFewColumns(job, part, c, rows, min(4, endChannel - c));
 }
@@ -219,12 +241,4 @@ function addFewColumns(job: ChannelWork, part: i32, c: i32, rows: i32, channels:
   }
   storeSums(job.entry(part, c), channels, sum0, sum1);
   storeSums(job.entry(part, c) + 16, channels, squares0, squares1);
-}
-
-/** Replaces an entry's sums of `count` values with [mean, sum of squared deviations]. */
-function finishMoments(entry: usize, count: f64): void {
-  const sum = sumHalves(v128.load(entry));
-  const squares = sumHalves(v128.load(entry, 16));
-  store<f64>(entry, load<f64>(entry, 32) + sum / count);
-  store<f64>(entry, max(squares - (sum * sum) / count, 0), 8);
 }

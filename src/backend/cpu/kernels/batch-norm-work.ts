@@ -69,6 +69,10 @@ export class ChannelWork {
     return min(this.firstChannel(unit) + this.channelsPerBlock, this.C);
   }
 
+  channels(unit: i32): i32 {
+    return this.endChannel(unit) - this.firstChannel(unit);
+  }
+
   firstImage(part: i32): i32 {
     return (part / this.segments) * this.imagesPerPart;
   }
@@ -110,6 +114,14 @@ export function loadNextTwo(at: usize): v128 {
 export function gather(a: usize, b: usize, c: usize, d: usize): v128 {
   const two = v128.load32_lane(b, v128.load32_zero(a), 1);
   return v128.load32_lane(d, v128.load32_lane(c, two, 2), 3);
+}
+
+/** The lanes to four places. */
+export function scatter(v: v128, a: usize, b: usize, c: usize, d: usize): void {
+  v128.store32_lane(a, v, 0);
+  v128.store32_lane(b, v, 1);
+  v128.store32_lane(c, v, 2);
+  v128.store32_lane(d, v, 3);
 }
 
 /** a * b + c in both float64 lanes: one rounding in the relaxed build, two in the plain one. */

@@ -1,6 +1,7 @@
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Apply, applyToUnit, makeCoefficients } from "./batch-norm-apply";
 import { momentsOfUnit } from "./batch-norm-moments";
+import { applyAndSumNext } from "./batch-norm-train";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { ChannelWork, isNumber } from "./batch-norm-work";
 
@@ -31,11 +32,14 @@ export function batchNormApply(words: usize, chunk: i32, _thread: i32): void {
 /** All of these for units that hold whole channels: what of x was read for the statistics is still in the cache for y. */
 export function batchNormTrain(words: usize, eps: f64, chunk: i32, _thread: i32): void {
   const job = changetype<Apply>(words);
-  for (let unit = job.firstUnit(chunk); unit < job.endUnit(chunk); unit++) {
-    momentsOfUnit(job, unit);
+  const end = job.endUnit(chunk);
+  let unit = job.firstUnit(chunk);
+  momentsOfUnit(job, unit);
+  for (; unit < end; unit++) {
     joinMoments(job, job.firstChannel(unit), job.endChannel(unit));
     makeCoefficients(job, eps, job.firstChannel(unit), job.endChannel(unit));
-    applyToUnit(job, unit);
+    if (unit + 1 < end) applyAndSumNext(job, unit);
+    else applyToUnit(job, unit);
   }
 }
 
@@ -56,7 +60,8 @@ function joinMoments(job: ChannelWork, firstChannel: i32, endChannel: i32): void
       count += added;
     }
     store<f64>(job.mean + ((<usize>c) << 3), average);
-    store<f64>(job.variance + ((<usize>c) << 3), squares / count);
+    // The maximum makes all NaN alike; of two that meet in a sum, each of the engine's compilers takes one as it pleases.
+    store<f64>(job.variance + ((<usize>c) << 3), max(squares / count, 0));
   }
 }
 
