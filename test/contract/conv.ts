@@ -335,6 +335,7 @@ export function largeConvCases(): KernelCase[] {
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { stride: 2, padding: 1 }) },
     { C: 70, K: 5, W: 4001, kernelW: 2 },
     { N: 9, C: 160, K: 320, groups: 160, H: 7, W: 7, ...square(3, { padding: 1 }) },
+    { N: 3, C: 70, K: 270, H: 31, W: 33, ...square(3, { stride: 2, padding: 1 }) },
     { N: 4, C: 32, K: 32, groups: 2, H: 28, W: 28, ...square(3, { stride: 2, padding: 1 }) },
   ]
     .map(convLayout)

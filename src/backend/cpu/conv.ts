@@ -17,12 +17,7 @@ import {
   sizesOf,
   tapOffsets,
 } from "./conv-plan.ts";
-import {
-  pointwise,
-  pointwiseGradInput,
-  pointwiseGradWeight,
-  suitsPointwise,
-} from "./conv-pointwise.ts";
+import { pointwise, pointwiseGradInput, suitsPointwise } from "./conv-pointwise.ts";
 import { convGradWeight } from "./conv-weight.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
@@ -124,7 +119,6 @@ export function convKernels(
 
 function gradWeightFor(machine: Machine, layout: Conv2dLayout) {
   if (machine.winograd !== "off" && suitsWinogradWeight(layout)) return winogradGradWeight;
-  if (suitsPointwise(layout)) return pointwiseGradWeight;
   return suitsDepthwise(layout) ? depthwiseGradWeight : convGradWeight;
 }
 
