@@ -4,6 +4,8 @@ import {
   type Image,
   imageOf,
   imagePlan,
+  type Passes,
+  passesOf,
   type Reading,
   sizesOf,
   tapOffsets,
@@ -90,7 +92,8 @@ function cutOf(given: Conv2dLayout) {
   const isInPlace = meetsAllInPlace(given);
   const layout = isInPlace ? inOneRow(given) : given;
   const { C, K, groups } = layout;
-  const passes = passesOf(layout);
+  const grid = { images: layout.N, rows: layout.outH, columns: layout.outW };
+  const passes = passesOf(grid, enoughPixels);
   const [vertical, row] = sizesOf(layout).map(forwardAxis);
   const axes = { groups, vertical, horizontal: { ...row, outSize: passes.columns } };
   const tapsPerChannel = layout.kernelH * layout.kernelW;
@@ -132,24 +135,9 @@ function inOneRow(layout: Conv2dLayout): Conv2dLayout {
   return { ...layout, H: 1, W: length, outH: 1, outW: length };
 }
 
-/** How many rows and columns of an image, or else how many whole images, make a pass. */
-function passesOf({ N, outH, outW }: Conv2dLayout) {
-  // Sequences have long rows.
-  const columns = evenly(outW, enoughPixels);
-  const rows = evenly(outH, Math.floor(enoughPixels / columns));
-  const columnPasses = Math.ceil(outW / columns);
-  const rowPasses = Math.ceil(outH / rows);
-  const isWhole = columnPasses * rowPasses === 1;
-  // A pass without images, if there are none, stores zeros.
-  const allImages = Math.max(N, 1);
-  const images = isWhole ? evenly(allImages, Math.floor(enoughPixels / (rows * columns))) : 1;
-  const count = Math.ceil(allImages / images) * rowPasses * columnPasses;
-  return { rows, columns, images, rowPasses, columnPasses, count };
-}
-
 /** Where the parts of a thread's scratch begin, in bytes behind the description of the pass. */
 function scratchOf(
-  { rows, columns, images }: ReturnType<typeof passesOf>,
+  { rows, columns, images }: Passes,
   of: { readonly image: Image; readonly isInPlace: boolean; readonly outPerBlock: number },
 ) {
   const pixels = images * rows * columns;

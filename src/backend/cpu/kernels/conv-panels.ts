@@ -58,3 +58,84 @@ function transposeRows(a: usize, b: usize, c: usize, d: usize, to: usize): void 
   v128.store(to, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 64);
   v128.store(to, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 96);
 }
+
+/**
+ * Packs what eight pixels meet at `places` places as [place][pixel]. Pixels are numbered through `rows` rows of `columns` in each
+ * image; place t of a pixel lies offsets[t] bytes from it. Pixels behind the last one are anything.
+ */
+export function packPixels(
+  images: usize,
+  imageStep: usize,
+  pitch: usize,
+  rows: i32,
+  columns: i32,
+  pixel: i32,
+  pixels: i32,
+  offsets: usize,
+  places: i32,
+  to: usize,
+): void {
+  const row = pixel / columns;
+  const column = pixel - row * columns;
+  const run = columns - column;
+  const here = placeOf(images, imageStep, pitch, rows, row) + bytes(column);
+  if (run >= 8 || pixel + run >= pixels) packRun(here, offsets, places, to);
+  else if (columns >= 8 - run) {
+    const next = placeOf(images, imageStep, pitch, rows, row + 1);
+    packTwoRuns(here, next - bytes(run), run, offsets, places, to);
+  } else {
+    for (let lane = 0; lane < 8; lane++, to += 4) {
+      const p = min(pixel + lane, pixels - 1);
+      const at = placeOf(images, imageStep, pitch, rows, p / columns) + bytes(p % columns);
+      packPixel(at, offsets, places, to);
+    }
+  }
+}
+
+/** The first pixel of a row, of which each image has `rows`. */
+function placeOf(images: usize, imageStep: usize, pitch: usize, rows: i32, row: i32): usize {
+  const image = row / rows;
+  return images + <usize>image * imageStep + <usize>(row - image * rows) * pitch;
+}
+
+function packRun(pixels: usize, offsets: usize, places: i32, to: usize): void {
+  for (const end = offsets + bytes(places); offsets < end; offsets += 4, to += 32) {
+    const from = pixels + load<usize>(offsets);
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
+  }
+}
+
+/** The first `run` pixels from one address, the others from what follows another; four of them lie side by side. */
+function packTwoRuns(
+  first: usize,
+  second: usize,
+  run: i32,
+  offsets: usize,
+  places: i32,
+  to: usize,
+): void {
+  const end = offsets + bytes(places);
+  const isFirst = i32x4.gt_s(i32x4.splat(run & 3), i32x4(0, 1, 2, 3));
+  if (run >= 4) {
+    for (; offsets < end; offsets += 4, to += 32) {
+      const a = first + load<usize>(offsets);
+      const b = second + load<usize>(offsets);
+      v128.store(to, v128.load(a));
+      v128.store(to, v128.bitselect(v128.load(a, 16), v128.load(b, 16), isFirst), 16);
+    }
+  } else {
+    for (; offsets < end; offsets += 4, to += 32) {
+      const a = first + load<usize>(offsets);
+      const b = second + load<usize>(offsets);
+      v128.store(to, v128.bitselect(v128.load(a), v128.load(b), isFirst));
+      v128.store(to, v128.load(b, 16), 16);
+    }
+  }
+}
+
+function packPixel(pixel: usize, offsets: usize, places: i32, to: usize): void {
+  for (const end = offsets + bytes(places); offsets < end; offsets += 4, to += 32) {
+    store<f32>(to, load<f32>(pixel + load<usize>(offsets)));
+  }
+}
