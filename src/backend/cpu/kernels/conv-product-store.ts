@@ -1,3 +1,4 @@
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Pass, ProductPlan, variantAt } from "./conv-product-plan";
 import { bytes } from "./floats";
 import { addTile } from "./matmul-tile";

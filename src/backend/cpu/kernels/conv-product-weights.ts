@@ -1,3 +1,4 @@
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { ProductPlan, Variant, variantAt, weightsBefore } from "./conv-product-plan";
 import { bytes } from "./floats";
 import { packRuns, rowOfPanel, rowsOfPanel } from "./panels";

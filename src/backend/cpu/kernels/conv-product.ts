@@ -1,5 +1,6 @@
 import { copyImage } from "./conv-image";
 import { packPixels } from "./conv-panels";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Pass, ProductPlan, variantAt, weightsBefore } from "./conv-product-plan";
 import { scatter, storeRuns, tileBytes } from "./conv-product-store";
 import { tile4x8, tile6x8 } from "./conv-tiles";
