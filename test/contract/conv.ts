@@ -50,6 +50,13 @@ export function convContract(claim: Claim): void {
         panelLayouts.map((layout) => makeCase(layout)),
       ),
     );
+    claim(`${name}: many channels, with strides, padding and dilation drawn at random`, (backend) =>
+      expectLikeReference(
+        backend,
+        manyChannelLayouts.map((layout) => makeCase(layout)),
+        [0, 1],
+      ),
+    );
     claim(`${name}: odd channel counts across blocks and vectors`, (backend) =>
       expectLikeReference(
         backend,
@@ -240,15 +247,48 @@ const channelLayouts: readonly Conv2dLayout[] = [1, 3, 5, 8, 17].flatMap((C) =>
   ),
 );
 
-const drawnLayouts: readonly Conv2dLayout[] = drawLayouts(60);
+const drawnLayouts: readonly Conv2dLayout[] = drawLayouts({
+  count: 60,
+  seed: 2025,
+  groupChannels: [1, 2, 3, 5],
+  groupOutChannels: [1, 2, 4, 5],
+  strides: [1, 2],
+});
 
-function drawLayouts(count: number): Conv2dLayout[] {
-  const generator = new Generator(2025);
+/** Channels in several blocks, rows and images that end within a vector, and output sizes beside those of the padding. */
+const manyChannelLayouts: readonly Conv2dLayout[] = [
+  ...drawLayouts({
+    count: 40,
+    seed: 2026,
+    groupChannels: [16, 17, 22],
+    groupOutChannels: [16, 19, 40],
+    strides: [1, 2, 2, 3],
+  }),
+  convLayout({ N: 3, C: 90, K: 170, H: 6, W: 5, ...square(3, { stride: 2, padding: 1 }) }),
+  convLayout({ N: 2, C: 20, K: 20, H: 3, W: 700, kernelW: 4, strideW: 2, paddingW: 1 }),
+  convLayout({ C: 48, K: 32, H: 5, W: 7, ...square(3, { stride: 2, padding: 1 }) }),
+  convLayout({ C: 16, K: 16, H: 41, W: 37, ...square(5, { stride: 2, padding: 2 }) }),
+  { ...convLayout({ C: 16, K: 18, H: 8, W: 11, ...square(3, { stride: 2 }) }), outH: 3, outW: 6 },
+  convLayout({ C: 16, K: 16, H: 1, W: 9, ...square(2, { stride: 4, padding: 1 }) }),
+];
+
+interface Draw {
+  readonly count: number;
+  readonly seed: number;
+  readonly groupChannels: readonly number[];
+  readonly groupOutChannels: readonly number[];
+  readonly strides: readonly number[];
+}
+
+function drawLayouts({ count, seed, strides, ...channels }: Draw): Conv2dLayout[] {
+  const generator = new Generator(seed);
   const pick = <T>(choices: readonly T[]) =>
     choices[Math.floor(generator.uniform() * choices.length)];
   const layouts: Conv2dLayout[] = [];
   while (layouts.length < count) {
-    const [groups, groupC, groupK] = [pick([1, 1, 2, 3]), pick([1, 2, 3, 5]), pick([1, 2, 4, 5])];
+    const groups = pick([1, 1, 2, 3]);
+    const groupC = pick(channels.groupChannels);
+    const groupK = pick(channels.groupOutChannels);
     const layout = convLayout({
       N: pick([1, 2, 3]),
       C: groups * groupC,
@@ -257,8 +297,8 @@ function drawLayouts(count: number): Conv2dLayout[] {
       W: 1 + Math.floor(generator.uniform() * 13),
       kernelH: pick([1, 2, 3, 5]),
       kernelW: pick([1, 2, 3, 5]),
-      strideH: pick([1, 2]),
-      strideW: pick([1, 2]),
+      strideH: pick(strides),
+      strideW: pick(strides),
       paddingH: pick([0, 1, 2]),
       paddingW: pick([0, 1, 2]),
       dilationH: pick([1, 2]),
@@ -335,6 +375,7 @@ export function largeConvCases(): KernelCase[] {
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { stride: 2, padding: 1 }) },
     { C: 70, K: 5, W: 4001, kernelW: 2 },
     { N: 9, C: 160, K: 320, groups: 160, H: 7, W: 7, ...square(3, { padding: 1 }) },
+    { N: 3, C: 70, K: 270, H: 31, W: 33, ...square(3, { stride: 2, padding: 1 }) },
     { N: 4, C: 32, K: 32, groups: 2, H: 28, W: 28, ...square(3, { stride: 2, padding: 1 }) },
   ]
     .map(convLayout)

@@ -20,7 +20,7 @@ export interface Axis {
 }
 
 /** A place of the kernel: output number i meets place i + `at` of phase `phase`. */
-interface Tap {
+export interface Tap {
   readonly kernel: number;
   readonly phase: number;
   readonly at: number;
@@ -42,7 +42,7 @@ export interface Image {
   readonly floats: number;
 }
 
-interface ConvSize {
+export interface ConvSize {
   readonly size: number;
   readonly kernel: number;
   readonly stride: number;
@@ -145,6 +145,29 @@ export function columnsWithin(floats: number, reading: Reading): number {
   if (columnFloats * outSize <= 4 * floats) return outSize;
   const columns = Math.max(64, Math.floor(floats / columnFloats) - reachOf(horizontal));
   return Math.min(outSize, roundUp(evenly(outSize, columns), 16));
+}
+
+interface Grid {
+  readonly images: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export type Passes = ReturnType<typeof passesOf>;
+
+/** Passes over the pixels of images, each over some rows and columns of one or over some whole ones: about `pixels` of them. */
+export function passesOf(grid: Grid, pixels: number) {
+  // Sequences have long rows.
+  const columns = evenly(grid.columns, pixels);
+  const rows = evenly(grid.rows, Math.floor(pixels / columns));
+  const columnPasses = Math.ceil(grid.columns / columns);
+  const rowPasses = Math.ceil(grid.rows / rows);
+  const isWhole = columnPasses * rowPasses === 1;
+  // One pass without images, if there are none.
+  const allImages = Math.max(grid.images, 1);
+  const images = isWhole ? evenly(allImages, Math.floor(pixels / (rows * columns))) : 1;
+  const count = Math.ceil(allImages / images) * rowPasses * columnPasses;
+  return { rows, columns, images, rowPasses, columnPasses, count };
 }
 
 /** The fields of the kernels' ImagePlan, in order. */

@@ -61,32 +61,6 @@ export function pointwiseGradInput(
   });
 }
 
-export interface PointwiseGradWeight {
-  readonly dy: Operand;
-  readonly x: Operand;
-  readonly dWeight: Operand;
-}
-
-export function pointwiseGradWeight(
-  machine: Machine,
-  { dy, x, dWeight }: PointwiseGradWeight,
-  layout: Conv2dLayout,
-): void {
-  const { C, K } = layout;
-  const pixels = pixelsOf(layout);
-  const product = {
-    ...{ batch: 1, M: K, N: C, K: layout.N * pixels },
-    a: { step: 0, row: pixels, depth: 1 },
-    b: { step: 0, depth: 1, column: pixels },
-    out: { step: 0, row: C },
-    columnRun: { length: C, b: 0, out: 0 },
-    depthRun: { length: pixels, a: K * pixels, b: C * pixels },
-  };
-  withPixels(machine, layout, x, (b) => {
-    multiply(machine, product, { a: addressOf(dy), b, out: addressOf(dWeight), bias: 0 });
-  });
-}
-
 /** Of one channel of y. */
 function pixelsOf({ outH, outW }: Conv2dLayout): number {
   return outH * outW;

@@ -1,68 +1,14 @@
 import { madd } from "./simd";
 
 /**
- * Adds the dot products of four channels of dy and two taps of x to sums[tap][channel]. Each is over `length` bytes at each of
- * `count` places, dyStep and xStep bytes apart. Channels of dy lie `plane` bytes apart, the sums of the second tap `next` bytes
- * behind the first.
+ * The dot products of dy and four taps of x, each over `length` bytes of `count` images, which lie `length` and xStep bytes apart.
  */
-export function dot4x2(
-  dy: usize,
-  x: usize,
-  offsets: usize,
-  plane: usize,
-  length: usize,
-  count: i32,
-  dyStep: usize,
-  xStep: usize,
-  sums: usize,
-  next: usize,
-): void {
-  let x0 = x + load<usize>(offsets);
-  let x1 = x + load<usize>(offsets, 4);
-  let a0 = f32x4.splat(0);
-  let b0 = a0;
-  let c0 = a0;
-  let d0 = a0;
-  let a1 = a0;
-  let b1 = a0;
-  let c1 = a0;
-  let d1 = a0;
-  for (let i = 0; i < count; i++) {
-    const dyB = dy + plane;
-    const dyC = dyB + plane;
-    const dyD = dyC + plane;
-    for (let p: usize = 0; p < length; p += 16) {
-      const v0 = v128.load(x0 + p);
-      const v1 = v128.load(x1 + p);
-      let g = v128.load(dy + p);
-      a0 = madd(g, v0, a0);
-      a1 = madd(g, v1, a1);
-      g = v128.load(dyB + p);
-      b0 = madd(g, v0, b0);
-      b1 = madd(g, v1, b1);
-      g = v128.load(dyC + p);
-      c0 = madd(g, v0, c0);
-      c1 = madd(g, v1, c1);
-      g = v128.load(dyD + p);
-      d0 = madd(g, v0, d0);
-      d1 = madd(g, v1, d1);
-    }
-    dy += dyStep;
-    x0 += xStep;
-    x1 += xStep;
-  }
-  addTo(sums, sumsOfFour(a0, b0, c0, d0));
-  addTo(sums + next, sumsOfFour(a1, b1, c1, d1));
-}
-
-/** The same for one channel and four taps, whose sums lie side by side: depthwise convolutions. */
 export function dot1x4(
   dy: usize,
   x: usize,
   offsets: usize,
   length: usize,
   count: i32,
-  dyStep: usize,
   xStep: usize,
   sums: usize,
 ): void {
@@ -82,17 +28,13 @@ export function dot1x4(
       a2 = madd(g, v128.load(x2 + p), a2);
       a3 = madd(g, v128.load(x3 + p), a3);
     }
-    dy += dyStep;
+    dy += length;
     x0 += xStep;
     x1 += xStep;
     x2 += xStep;
     x3 += xStep;
   }
-  addTo(sums, sumsOfFour(a0, a1, a2, a3));
-}
-
-function addTo(sums: usize, values: v128): void {
-  v128.store(sums, f32x4.add(v128.load(sums), values));
+  v128.store(sums, sumsOfFour(a0, a1, a2, a3));
 }
 
 /** The sum of each vector's lanes, as one vector. */

@@ -43,31 +43,45 @@ export function copyImage(
   firstColumn: i32,
 ): void {
   memory.fill(image, 0, bytes(plan.imageFloats));
-  for (let c = 0; c < channels; c++) {
-    for (let a = 0; a < plan.phasesH; a++) {
-      const residue = (a * plan.dilationH) % plan.strideH;
-      const shiftH = firstRow * plan.strideH + residue - plan.paddingH;
-      for (let b = 0; b < plan.phasesW; b++) {
-        const residueW = (b * plan.dilationW) % plan.strideW;
-        const shiftW = firstColumn * plan.strideW + residueW - plan.paddingW;
-        copyPhase(plan, x, image, shiftH, shiftW);
-        image += bytes(plan.planeRows * plan.pitch);
-      }
+  for (let a = 0; a < plan.phasesH; a++) {
+    const residue = (a * plan.dilationH) % plan.strideH;
+    const shiftH = firstRow * plan.strideH + residue - plan.paddingH;
+    for (let b = 0; b < plan.phasesW; b++) {
+      const residueW = (b * plan.dilationW) % plan.strideW;
+      const shiftW = firstColumn * plan.strideW + residueW - plan.paddingW;
+      copyPhase(plan, x, image, channels, shiftH, shiftW);
+      image += bytes(plan.planeRows * plan.pitch);
     }
-    x += bytes(plan.H * plan.W);
   }
 }
 
 /** Place (row, column) of the phase is pixel (row * strideH + shiftH, column * strideW + shiftW) of the image. */
-function copyPhase(plan: ImagePlan, x: usize, phase: usize, shiftH: i32, shiftW: i32): void {
+function copyPhase(
+  plan: ImagePlan,
+  x: usize,
+  phase: usize,
+  channels: i32,
+  shiftH: i32,
+  shiftW: i32,
+): void {
   const left = firstFrom(0, shiftW, plan.strideW);
+  const top = firstFrom(0, shiftH, plan.strideH);
   const right = min(firstFrom(plan.W, shiftW, plan.strideW), plan.pitch);
   const bottom = min(firstFrom(plan.H, shiftH, plan.strideH), plan.planeRows);
   if (right <= left) return;
-  for (let row = firstFrom(0, shiftH, plan.strideH); row < bottom; row++) {
-    const pixel = (row * plan.strideH + shiftH) * plan.W + left * plan.strideW + shiftW;
-    const to = phase + bytes(row * plan.pitch + left);
-    copyEvery(x + bytes(pixel), plan.strideW, to, right - left);
+  x += bytes((top * plan.strideH + shiftH) * plan.W + left * plan.strideW + shiftW);
+  phase += bytes(top * plan.pitch + left);
+  const nextPlane = bytes(plan.phasesH * plan.phasesW * plan.planeRows * plan.pitch);
+  for (let c = 0; c < channels; c++) {
+    let from = x;
+    let to = phase;
+    for (let row = top; row < bottom; row++) {
+      copyEvery(from, plan.strideW, to, right - left);
+      from += bytes(plan.strideH * plan.W);
+      to += bytes(plan.pitch);
+    }
+    x += bytes(plan.H * plan.W);
+    phase += nextPlane;
   }
 }
 

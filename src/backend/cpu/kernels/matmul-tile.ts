@@ -15,6 +15,13 @@ export function addTile(
   isFirst: bool,
 ): void {
   tile += bytes(lane);
+  if (lanes === 8 && !isFirst) {
+    for (const end = tile + bytes(8 * rows); tile < end; tile += 32, out += next) {
+      v128.store(out, f32x4.add(v128.load(out), v128.load(tile)));
+      v128.store(out, f32x4.add(v128.load(out, 16), v128.load(tile, 16)), 16);
+    }
+    return;
+  }
   for (let row = 0; row < rows; row++, tile += 32, out += next) {
     addPart(tile, min(4, lanes), out, isFirst);
     if (lanes > 4) addPart(tile + 16, lanes - 4, out + 16, isFirst);
