@@ -2,6 +2,7 @@ import type { Conv2dLayout } from "../backend.ts";
 import type { GradWeightOperands } from "./conv-weight.ts";
 import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { panelsOf } from "./panels.ts";
 import { suitsWinograd, tileFor, workFloats } from "./winograd.ts";
 import { blocksOf, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
 
@@ -49,7 +50,7 @@ export function winogradGradWeight(
         ...[plan, plan + 4 * words.plan.length, dy, x, sums, dWeight, ...own],
       ]);
       if (cut.parts === 1) return;
-      machine.run("winogradSumWeights", (slices * cut.outPerBlock) / 4, [
+      machine.run("winogradSumWeights", (slices * cut.outPerBlock) / 2, [
         ...[plan, sums, dWeight, ...own],
       ]);
     });
@@ -67,7 +68,7 @@ function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
   const plan = [
     ...tilesPlan(x, cut, strip(tile + 2, cut.inputFloats)),
     ...[layout.K, cut.parts, cut.channelsPerBlock, cut.channelBlocks],
-    ...[cut.outPerBlock, cut.outBlocks, cut.sumFloats],
+    ...[cut.outPerBlock, cut.outBlocks, cut.outPanels.count, cut.outPanels.sixes, cut.sumFloats],
     ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
   ];
   return { plan, reading: tilesPlan(dy, cut, strip(tile, cut.gradientFloats)) };
@@ -80,7 +81,8 @@ function cutOf({ N, C, K, outH, outW }: Conv2dLayout, tile: TileSize) {
   const { elements } = tiling;
   const { panelsPerBlock, tileBlocks } = blocks;
   const channelsPerBlock = roundUp(evenly(C, mostChannels), 8);
-  const outPerBlock = roundUp(evenly(K, mostOutChannels), 4);
+  const outPanels = panelsOf(evenly(K, mostOutChannels));
+  const outPerBlock = outPanels.rows;
   const [channelBlocks, outBlocks] = [Math.ceil(C / channelsPerBlock), Math.ceil(K / outPerBlock)];
   const parts = Math.min(tileBlocks, Math.ceil(enoughUnits / (channelBlocks * outBlocks)));
 
@@ -95,7 +97,16 @@ function cutOf({ N, C, K, outH, outW }: Conv2dLayout, tile: TileSize) {
   const sums = gradients + elements * gradientFloats;
   const end = roundUp(sums + (parts === 1 ? sumFloats : 0), 16);
   return {
-    ...{ ...tiling, ...blocks, channelsPerBlock, channelBlocks, outPerBlock, outBlocks, parts },
+    ...{
+      ...tiling,
+      ...blocks,
+      channelsPerBlock,
+      channelBlocks,
+      outPerBlock,
+      outBlocks,
+      outPanels,
+      parts,
+    },
     ...{ rowFloats, inputFloats, gradientFloats, sumFloats },
     scratch: { places, work, inputs, gradients, sums, end },
   };

@@ -1,13 +1,14 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { panelsOf } from "./panels.ts";
 import { blocksOf, type Source, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
 
 /** What a thread keeps in scratch of the inputs it transforms, or of the kernels, in floats: about half of a second-level cache. */
 const mostInputs = 1 << 17;
 const mostKernels = 1 << 18;
-/** Output channels that share a block of transformed inputs while it is in a first-level cache. */
-const mostOutChannels = 16;
+/** Panels of output channels that share a block of transformed inputs while it is in a first-level cache. */
+const mostKernelPanels = 3;
 /** Work is cut into this many units where it can be, whatever the number of threads. */
 const enoughUnits = 16;
 /** Channels on both sides that make up for the transforms. */
@@ -67,11 +68,12 @@ export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradC
   const cut = cutOf(layout.N, sizes, tileFor(machine, layout, sizes.outH, sizes.outW));
   const { scratch, sharesInputs } = cut;
   const strip = { rows: cut.tile + 2, floats: cut.stripFloats, elementFloats: cut.inputFloats };
-  // The words of `WinogradPlan` in kernels/winograd.ts.
+  // The words of `WinogradPlan` in kernels/winograd-kernels.ts.
   const words = [
     ...tilesPlan(sizes, cut, { ...strip, places: scratch.places }),
     ...[sizes.outChannels, sizes.outH, sizes.outW],
-    ...[cut.channelsPerBlock, cut.channelBlocks, cut.kernelFloats],
+    ...[cut.kernels.count, cut.kernels.sixes],
+    ...[cut.kernelPanelsPerBlock, cut.channelBlocks, cut.kernelFloats],
     ...[sizes.stride, sizes.outStride, Number(conv.isGradient), Number(sharesInputs)],
     conv.bias === null ? 0 : addressOf(conv.bias),
     ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
@@ -122,8 +124,10 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   const mostChannels = Math.min(mostKernels / (elements * channels), outChannels / enoughUnits);
   const unitPanels = Math.min(Math.ceil(mostTiles / 8), Math.ceil(panels / enoughUnits));
   const blocks = blocksOf(tiling, sharesInputs ? 1 : unitPanels);
-  const wanted = sharesInputs ? mostChannels : Math.min(mostOutChannels, outChannels);
-  const channelsPerBlock = roundUp(Math.max(1, Math.floor(wanted)), 4);
+  const kernels = panelsOf(outChannels);
+  const wanted = sharesInputs ? Math.floor(mostChannels / 6) : mostKernelPanels;
+  const kernelPanelsPerBlock = Math.min(Math.max(1, wanted), kernels.count);
+  const channelsPerBlock = 6 * kernelPanelsPerBlock;
 
   const stripFloats = roundUp((tile + 2) * blocks.pitch * blocks.strips, 16);
   const inputFloats = 8 * blocks.panelsPerBlock * channels + 16;
@@ -135,10 +139,11 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   const end = products + 8 * elements * blocks.panelsPerBlock * channelsPerBlock;
   return {
     ...{ ...tiling, ...blocks, stripFloats, inputFloats, sharesInputs },
-    ...{ channelsPerBlock, channelBlocks: Math.ceil(outChannels / channelsPerBlock), kernelFloats },
+    ...{ kernels, kernelPanelsPerBlock, kernelFloats },
+    channelBlocks: Math.ceil(kernels.count / kernelPanelsPerBlock),
     scratch: { places, work, factor, products, end: roundUp(end, 16) },
   };
 }
 
 /** What a transform needs to put between its two directions. */
-export const workFloats = 192;
+export const workFloats = 256;

@@ -14,6 +14,16 @@ export function rowsOfPanel(panel: i32, sixes: i32): i32 {
   return panel < sixes ? 6 : 4;
 }
 
+export function panelOfRow(row: i32, sixes: i32): i32 {
+  return row < 6 * sixes ? row / 6 : sixes + (row - 6 * sixes) / 4;
+}
+
+/** Where step 0 of a row is in panels of `depth` steps one behind the other, as [panel][step][row], in floats. */
+export function placeInPanels(row: i32, sixes: i32, depth: i32): i32 {
+  const first = rowOfPanel(panelOfRow(row, sixes), sixes);
+  return first * depth + (row - first);
+}
+
 /**
  * Packs `depth` steps of `lanes` (at most `width`: 4, 6 or 8) one behind the other, as [step][lane]; missing lanes become zero.
  * Lane l of step d comes from `from` + l * laneStride + d * depthStride floats.
@@ -132,5 +142,15 @@ function packLanes(
       const source = from + bytes(lane * laneStride + d * depthStride);
       store<f32>(to, lane < lanes ? load<f32>(source) : 0);
     }
+  }
+}
+
+/** Takes vectors of four rows apart: their first halves go to `to`, the second ones to `second`, each `next` bytes behind the one before. */
+export function storeHalves(from: usize, count: i32, to: usize, second: usize, next: usize): void {
+  for (let i = 0; i < count; i++, from += 16, to += next, second += next) {
+    const rows = v128.load(from);
+    v128.store64_lane(second, rows, 1);
+    // Where there is no second half, both go to the same place.
+    v128.store64_lane(to, rows, 0);
   }
 }

@@ -23,11 +23,35 @@ function storeFourTaps(g0: usize, g1: usize, g2: usize, g3: usize, to: usize): v
   v128.store(to, v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7), 48);
 }
 
-/** `count` kernels, one behind the other, from [tap][kernel]. */
+/** `count` kernels, at most four, one behind the other, from [tap][kernel]. */
 export function storeKernels(taps: usize, kernels: usize, count: i32): void {
+  if (count >= 4) {
+    storeFours(taps, kernels);
+    storeFours(taps + 64, kernels + 16);
+    for (let i: usize = 0; i < 4; i++) {
+      store<f32>(kernels + 36 * i, load<f32>(taps + 4 * i, 128), 32);
+    }
+    return;
+  }
   for (let i = 0; i < count; i++, kernels += 36) {
     for (let tap: usize = 0; tap < 9; tap++) {
       store<f32>(kernels + 4 * tap, load<f32>(taps + 16 * tap + ((<usize>i) << 2)));
     }
   }
+}
+
+/** Four taps of four kernels. */
+function storeFours(taps: usize, kernels: usize): void {
+  const t0 = v128.load(taps);
+  const t1 = v128.load(taps, 16);
+  const t2 = v128.load(taps, 32);
+  const t3 = v128.load(taps, 48);
+  const low01 = v128.shuffle<f32>(t0, t1, 0, 4, 1, 5);
+  const high01 = v128.shuffle<f32>(t0, t1, 2, 6, 3, 7);
+  const low23 = v128.shuffle<f32>(t2, t3, 0, 4, 1, 5);
+  const high23 = v128.shuffle<f32>(t2, t3, 2, 6, 3, 7);
+  v128.store(kernels, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+  v128.store(kernels, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7), 36);
+  v128.store(kernels, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 72);
+  v128.store(kernels, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 108);
 }

@@ -1,8 +1,9 @@
 import { bytes } from "./floats";
+import { panelOfRow, placeInPanels, rowsOfPanel, storeHalves } from "./panels";
 import { transformGradient2x2, transformInput2x2, transformSums2x2 } from "./winograd-2x2";
 import { transformInput4x4 } from "./winograd-4x4";
 import { transformGradient4x4, transformSums4x4 } from "./winograd-4x4-weight";
-import { product4x8 } from "./winograd-products";
+import { product4x8, product6x8 } from "./winograd-products";
 import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
 
 /**
@@ -11,7 +12,7 @@ import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
  * product, channels of dy times channels of x.
  *
  *   inputs     [element][panel of eight channels][tile][channel]
- *   gradients  [element][four output channels][tile][output channel]
+ *   gradients  [element][panel of six or four][tile][output channel]
  *   sums       [output channel][panel][element][channel]
  *
  * A unit of work is one part of the tiles, one block of output channels and one of channels; units are ordered [part][output
@@ -20,11 +21,14 @@ import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
 class WinogradWeightPlan extends WinogradTiles {
   outChannels: i32;
   parts: i32;
-  /** Multiples of 8 and of 4. */
+  /** A multiple of 8. */
   channelsPerBlock: i32;
   channelBlocks: i32;
+  /** Panels of output channels (panels.ts) make a block, the first ones of six. */
   outPerBlock: i32;
   outBlocks: i32;
+  outPanels: i32;
+  sixes: i32;
   /** Of the sums of a unit. */
   sumFloats: i32;
   /** Where in a thread's scratch the parts begin. */
@@ -118,23 +122,61 @@ function transformGradients(
   const first = plan.firstPanel(block);
   const count = plan.firstPanel(block + 1) - first;
   const tiles = min(8 * count, plan.tiles - 8 * first);
-  const end = min(firstOut + plan.outPerBlock, plan.outChannels);
-  const work = own + plan.workAt;
-  const plane = bytes(reading.stripFloats);
-  const pitch = bytes(reading.pitch);
-  const next = bytes(reading.inputFloats);
+  const channels = min(plan.outPerBlock, plan.outChannels - firstOut);
+  const gradients = own + plan.gradientsAt;
   placeTiles(reading, 4, first, count, own);
-  let to = own + plan.gradientsAt;
-  for (let k = firstOut; k < end; k += 4) {
-    copyStrips(reading, dy, k, min(4, end - k), first, count, own);
-    for (let i = 0; i < tiles; i++, to += 16) {
-      const y0 = own + load<usize>(own + reading.placesAt + bytes(i));
-      const y1 = y0 + plane;
-      const y2 = y1 + plane;
-      if (plan.tile === 4) transformGradient4x4(y0, y1, y2, y2 + plane, pitch, work, to, next);
-      else transformGradient2x2(y0, y1, y2, y2 + plane, pitch, work, to, next);
+  for (let k = 0; k < channels; k += 4) {
+    copyStrips(reading, dy, firstOut + k, min(4, channels - k), first, count, own);
+    transformFour(plan, reading, k, tiles, gradients, own);
+  }
+}
+
+/** Tiles of four output channels from k of the block on, which stand in one panel or half in one and half in the next. */
+function transformFour(
+  plan: WinogradWeightPlan,
+  reading: WinogradTiles,
+  k: i32,
+  tiles: i32,
+  gradients: usize,
+  own: usize,
+): void {
+  const work = own + plan.workAt;
+  const next = bytes(reading.inputFloats);
+  // Where there is no second half, it goes where the first one goes.
+  const other = k + 2 < plan.outPerBlock ? k + 2 : k;
+  const step = bytes(rowsOfPanel(panelOfRow(k, plan.sixes), plan.sixes));
+  const otherStep = bytes(rowsOfPanel(panelOfRow(other, plan.sixes), plan.sixes));
+  let to = gradients + bytes(placeInPanels(k, plan.sixes, tiles));
+  let second = gradients + bytes(placeInPanels(other, plan.sixes, tiles));
+  const isWhole = second === to + 8;
+  for (let i = 0; i < tiles; i++, to += step, second += otherStep) {
+    const y = own + load<usize>(own + reading.placesAt + bytes(i));
+    if (isWhole) {
+      transformPixels(reading, y, work, to, next);
+    } else {
+      transformPixels(reading, y, work, work + halvesAt, 16);
+      storeHalves(work + halvesAt, plan.elements, to, second, next);
     }
   }
+}
+
+/** Where in the work of the transforms the halves are: behind what the transforms of gradients need. */
+const halvesAt: usize = 448;
+
+/** One tile of four output channels. */
+function transformPixels(
+  reading: WinogradTiles,
+  y0: usize,
+  work: usize,
+  to: usize,
+  next: usize,
+): void {
+  const plane = bytes(reading.stripFloats);
+  const pitch = bytes(reading.pitch);
+  const y1 = y0 + plane;
+  const y2 = y1 + plane;
+  if (reading.tile === 4) transformGradient4x4(y0, y1, y2, y2 + plane, pitch, work, to, next);
+  else transformGradient2x2(y0, y1, y2, y2 + plane, pitch, work, to, next);
 }
 
 /** Adds the products of a block of tiles to the sums. */
@@ -154,16 +196,20 @@ function addProducts(
   for (let element = 0; element < plan.elements; element++) {
     let inputs = own + plan.inputsAt + bytes(element * plan.inputFloats);
     for (let panel = 0; panel < panels; panel++, inputs += bytes(8 * tiles)) {
-      let gradients = own + plan.gradientsAt + bytes(element * reading.inputFloats);
+      let rows = own + plan.gradientsAt + bytes(element * reading.inputFloats);
       let to = sums + bytes(panelFloats * panel + 8 * element);
-      for (let k = 0; k < plan.outPerBlock; k += 4, gradients += bytes(4 * tiles), to += 4 * next) {
-        product4x8(gradients, inputs, tiles, to, next, isFirst);
+      for (let p = 0; p < plan.outPanels; p++) {
+        const count = rowsOfPanel(p, plan.sixes);
+        if (count === 6) product6x8(rows, inputs, tiles, to, next, isFirst);
+        else product4x8(rows, inputs, tiles, to, next, isFirst);
+        rows += bytes(count * tiles);
+        to += <usize>count * next;
       }
     }
   }
 }
 
-/** dWeight from the sums of several parts; a chunk is four output channels of a slice. */
+/** dWeight from the sums of several parts; a chunk is two output channels of a slice. */
 export function winogradSumWeights(
   plan: usize,
   sums: usize,
@@ -175,14 +221,14 @@ export function winogradSumWeights(
 ): void {
   const conv = changetype<WinogradWeightPlan>(plan);
   const own = scratch + <usize>thread * <usize>scratchBytes;
-  const fours = conv.outPerBlock >> 2;
-  const slice = chunk / fours;
-  const k = (chunk % fours) << 2;
+  const pairs = conv.outPerBlock >> 1;
+  const slice = chunk / pairs;
+  const k = (chunk % pairs) << 1;
   const rowBytes = bytes(conv.elements * conv.channelsPerBlock);
   const partBytes = bytes(conv.channelBlocks * conv.outBlocks * conv.sumFloats);
   // The other parts are added to the first, whose sums nobody else needs.
   const first = sums + bytes(slice * conv.sumFloats);
-  const end = first + <usize>(k + 4) * rowBytes;
+  const end = first + <usize>(k + 2) * rowBytes;
   for (let at = first + <usize>k * rowBytes; at < end; at += 16) {
     let sum = v128.load(at);
     for (let part = 1; part < conv.parts; part++) {
@@ -190,7 +236,7 @@ export function winogradSumWeights(
     }
     v128.store(at, sum);
   }
-  storeWeights(conv, first, slice, k, k + 4, dWeight, own + conv.workAt);
+  storeWeights(conv, first, slice, k, k + 2, dWeight, own + conv.workAt);
 }
 
 /** G' m G for some output channels of a slice. */

@@ -1,9 +1,12 @@
 import { bytes } from "./floats";
+import { rowOfPanel, rowsOfPanel } from "./panels";
 import { storePart } from "./simd";
-import { transformInput2x2, transformKernel2x2, transformOutput2x2 } from "./winograd-2x2";
-import { transformInput4x4, transformKernel4x4, transformOutput4x4 } from "./winograd-4x4";
-import { product4x8 } from "./winograd-products";
-import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
+import { transformInput2x2, transformOutput2x2 } from "./winograd-2x2";
+import { transformInput4x4, transformOutput4x4 } from "./winograd-4x4";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { transformKernels, WinogradPlan } from "./winograd-kernels";
+import { product4x8, product6x8 } from "./winograd-products";
+import { copyStrips, placeTiles } from "./winograd-strips";
 
 /**
  * Convolutions of 3 x 3 and stride 1 with 36 multiplications where 144 would be needed, for each tile of 4 x 4 outputs, or 16
@@ -11,34 +14,12 @@ import { copyStrips, placeTiles, WinogradTiles } from "./winograd-strips";
  * 2016; also for the gradient of the input). For each of the elements the sums are a matrix product, kernels times tiles.
  *
  *   inputs    [block of tiles][element][panel of eight tiles][channel][tile]
- *   kernels   [block of output channels][element][four output channels][channel][output channel]
+ *   kernels   [block of output channels][element][panel of six or four][channel][output channel]
  *   products  [output channel][panel][element][tile]
  *
  * The smaller of the two factors is transformed once, for all threads; the other block by block, by the thread that then
- * multiplies it with all of the first. Written by the host (../winograd.ts) as 32-bit words in the order of the fields.
+ * multiplies it with all of the first.
  */
-class WinogradPlan extends WinogradTiles {
-  outChannels: i32;
-  outH: i32;
-  outW: i32;
-  /** A multiple of 4. */
-  channelsPerBlock: i32;
-  channelBlocks: i32;
-  /** Of one element of a block, and a cache line so that elements keep out of each other's way. */
-  kernelFloats: i32;
-  /** Floats from the kernel of one channel to the next, for the source and for the output. */
-  stride: i32;
-  outStride: i32;
-  isBackwards: i32;
-  /** Whether the inputs are the factor that is transformed for all threads. */
-  sharesInputs: i32;
-  /** Or 0. */
-  bias: usize;
-  /** Where in a thread's scratch the parts begin: the copies of the source, the work of the transforms, the other factor, the products. */
-  workAt: usize;
-  factorAt: usize;
-  productsAt: usize;
-}
 
 /** Transforms one block of the factor that all threads share. */
 export function winogradShare(
@@ -154,54 +135,6 @@ function transformFour(
   else transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
 }
 
-/** G g G' of a block of output channels for all channels, in the order in which the kernels lie in memory. */
-function transformKernels(
-  plan: WinogradPlan,
-  weight: usize,
-  block: i32,
-  kernels: usize,
-  own: usize,
-): void {
-  const work = own + plan.workAt;
-  const first = block * plan.channelsPerBlock;
-  const count = min(plan.channelsPerBlock, plan.outChannels - first);
-  if (plan.isBackwards !== 0) {
-    for (let c = 0; c < plan.channels; c++) {
-      for (let k = 0; k < count; k += 4) {
-        const to = kernels + bytes(4 * c + k * plan.channels);
-        transformFourKernels(plan, weight, first + k, c, work, to);
-      }
-    }
-    return;
-  }
-  for (let k = 0; k < count; k += 4) {
-    for (let c = 0; c < plan.channels; c++, kernels += 16) {
-      transformFourKernels(plan, weight, first + k, c, work, kernels);
-    }
-  }
-}
-
-/** Those of channel c and output channels from k on; the last output channel stands in for those that are missing. */
-function transformFourKernels(
-  plan: WinogradPlan,
-  weight: usize,
-  k: i32,
-  c: i32,
-  work: usize,
-  to: usize,
-): void {
-  const next = bytes(plan.kernelFloats);
-  const isBackwards = plan.isBackwards !== 0;
-  const last = plan.outChannels - 1;
-  weight += bytes(c * plan.stride);
-  const g0 = weight + bytes(k * plan.outStride);
-  const g1 = weight + bytes(min(k + 1, last) * plan.outStride);
-  const g2 = weight + bytes(min(k + 2, last) * plan.outStride);
-  const g3 = weight + bytes(min(k + 3, last) * plan.outStride);
-  if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
-  else transformKernel2x2(g0, g1, g2, g3, isBackwards, work, to, next);
-}
-
 /** The outputs of a block of tiles and of output channels. */
 function multiply(
   plan: WinogradPlan,
@@ -214,8 +147,8 @@ function multiply(
 ): void {
   const first = plan.firstPanel(tileBlock);
   const panels = plan.firstPanel(tileBlock + 1) - first;
-  const firstChannel = channelBlock * plan.channelsPerBlock;
-  const count = min(plan.channelsPerBlock, plan.outChannels - firstChannel);
+  const firstRows = plan.firstKernelPanel(channelBlock);
+  const endRows = plan.firstKernelPanel(channelBlock + 1);
   const products = own + plan.productsAt;
   const panelBytes = bytes(8 * plan.channels);
   const panelProducts = bytes(8 * plan.elements);
@@ -224,13 +157,19 @@ function multiply(
     let panel = inputs + bytes(element * plan.inputFloats);
     let to = products + bytes(8 * element);
     for (let i = 0; i < panels; i++, panel += panelBytes, to += panelProducts) {
-      let four = kernels + bytes(element * plan.kernelFloats);
+      let rows = kernels + bytes(element * plan.kernelFloats);
       let result = to;
-      for (let k = 0; k < count; k += 4, four += bytes(4 * plan.channels), result += 4 * next) {
-        product4x8(four, panel, plan.channels, result, next, true);
+      for (let p = firstRows; p < endRows; p++) {
+        const count = rowsOfPanel(p, plan.sixes);
+        if (count === 6) product6x8(rows, panel, plan.channels, result, next, true);
+        else product4x8(rows, panel, plan.channels, result, next, true);
+        rows += bytes(count * plan.channels);
+        result += <usize>count * next;
       }
     }
   }
+  const firstChannel = rowOfPanel(firstRows, plan.sixes);
+  const count = min(rowOfPanel(endRows, plan.sixes), plan.outChannels) - firstChannel;
   for (let k = 0; k < count; k++) {
     const channel = firstChannel + k;
     const bias: f32 = plan.bias === 0 ? 0 : load<f32>(plan.bias + bytes(channel));
