@@ -2,6 +2,7 @@ import type { Conv2dLayout } from "../backend.ts";
 import type { GradWeightOperands } from "./conv-weight.ts";
 import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
 import { suitsWinograd, tileFor, workFloats } from "./winograd.ts";
 import { blocksOf, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
@@ -36,8 +37,7 @@ export function winogradGradWeight(
   operands: GradWeightOperands,
   layout: Conv2dLayout,
 ): void {
-  const cut = cutOf(layout, tileFor(machine, layout, layout.outH, layout.outW));
-  const words = wordsOf(layout, cut);
+  const { cut, words } = planFor(layout, tileFor(machine, layout, layout.outH, layout.outW));
   const slices = cut.channelBlocks * cut.outBlocks;
   const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;
   const dWeight = addressOf(operands.dWeight);
@@ -56,6 +56,14 @@ export function winogradGradWeight(
     });
   });
 }
+
+const planFor = memoize(
+  (layout: Conv2dLayout, tile: TileSize): number[] => [...layoutKey(layout), tile],
+  (layout, tile) => {
+    const cut = cutOf(layout, tile);
+    return { cut, words: wordsOf(layout, cut) };
+  },
+);
 
 /** The words of `WinogradWeightPlan` in kernels/winograd-weight.ts, and those of `WinogradTiles` for dy. */
 function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {

@@ -1,7 +1,9 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
+import type { WinogradChoice } from "./winograd-choice.ts";
 import { blocksOf, type Source, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
 
 /** What a thread keeps in scratch of the inputs it transforms, or of the kernels, in floats: about half of a second-level cache. */
@@ -28,10 +30,16 @@ interface WinogradConvolution {
 /** Whether `winograd` can compute this convolution and the gradient of its input, and is faster than the direct way. */
 export function suitsWinograd(layout: Conv2dLayout): boolean {
   const { kernelH, kernelW, strideH, strideW, dilationH, dilationW, paddingH, paddingW } = layout;
-  const isPlain = [strideH, strideW, dilationH, dilationW, layout.groups].every((n) => n === 1);
+  const isDense = strideH === 1 && strideW === 1 && dilationH === 1 && dilationW === 1;
   const isThree = kernelH === 3 && kernelW === 3 && paddingH <= 2 && paddingW <= 2;
   const isLarge = Math.min(layout.outH, layout.outW) >= 4;
-  return isPlain && isThree && isLarge && Math.min(layout.C, layout.K) >= fewestChannels;
+  return (
+    layout.groups === 1 &&
+    isDense &&
+    isThree &&
+    isLarge &&
+    Math.min(layout.C, layout.K) >= fewestChannels
+  );
 }
 
 /**
@@ -64,13 +72,11 @@ function isPadded({ H, W, outH, outW, paddingH, paddingW }: Conv2dLayout): boole
  * Numerics: against float64 the root mean square error is at most 5 times that of the direct way.
  */
 export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradConvolution): void {
-  const sizes = conv.isGradient ? gradientSizes(layout) : forwardSizes(layout);
-  const cut = cutOf(layout.N, sizes, tileFor(machine, layout, sizes.outH, sizes.outW));
+  const { sizes, cut, tiles } = planFor(layout, conv.isGradient, machine.winograd);
   const { scratch, sharesInputs } = cut;
-  const strip = { rows: cut.tile + 2, floats: cut.stripFloats, elementFloats: cut.inputFloats };
   // The words of `WinogradPlan` in kernels/winograd-kernels.ts.
   const words = [
-    ...tilesPlan(sizes, cut, { ...strip, places: scratch.places }),
+    ...tiles,
     ...[sizes.outChannels, sizes.outH, sizes.outW],
     ...[cut.kernels.count, cut.kernels.sixes],
     ...[cut.kernelPanelsPerBlock, cut.channelBlocks, cut.kernelFloats],
@@ -91,6 +97,20 @@ export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradC
     });
   });
 }
+
+const planFor = memoize(
+  (layout: Conv2dLayout, isGradient: boolean, choice: WinogradChoice): number[] => {
+    return [...layoutKey(layout), Number(isGradient), Number(choice === "4x4")];
+  },
+  (layout, isGradient, choice) => {
+    const sizes = isGradient ? gradientSizes(layout) : forwardSizes(layout);
+    const tile = tileFor({ winograd: choice }, layout, sizes.outH, sizes.outW);
+    const cut = cutOf(layout.N, sizes, tile);
+    const { stripFloats: floats, inputFloats: elementFloats, scratch } = cut;
+    const strip = { rows: tile + 2, floats, elementFloats, places: scratch.places };
+    return { sizes, cut, tiles: tilesPlan(sizes, cut, strip) };
+  },
+);
 
 interface Sizes extends Source {
   readonly outChannels: number;
