@@ -36,10 +36,10 @@ test("other numbers give another plan, also where a sum over them is the same", 
 
 test("what was forgotten is made again", () => {
   const { made, plan } = counting((a, b) => [a, b]);
-  for (let a = 0; a <= 512; a++) plan(a, 0);
+  for (let a = 0; a <= 128; a++) plan(a, 0);
   expect(plan(0, 0)).toEqual({ sum: 0 });
-  expect(plan(512, 0)).toEqual({ sum: 512 });
-  expect(made).toHaveLength(514);
+  expect(plan(128, 0)).toEqual({ sum: 128 });
+  expect(made).toHaveLength(130);
 });
 
 test("a plan that could not be made is tried again", () => {

@@ -1,8 +1,8 @@
 /** Plans that kernels' hosts make of shapes: a training step asks for the same ones over and over. */
 import type { Conv2dLayout } from "../backend.ts";
 
-/** Plans kept of each kind: several times the layers of a deep network, some megabytes at most. */
-const mostPlans = 512;
+/** Plans kept of each kind: several times the different layers of a deep network, some megabytes at most. */
+const mostPlans = 128;
 
 interface Known<Plan> {
   readonly key: readonly number[];
