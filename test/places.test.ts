@@ -137,8 +137,7 @@ describe("a page that Vite has built", { timeout: 120_000 }, () => {
   let site: Site;
 
   beforeAll(async () => {
-    // Both builds of the kernels are in the page: above Vite's hint of 500 kB at which one might split a page in parts.
-    warnings = await viteBuild({ base: "./", build: { chunkSizeWarningLimit: 550 } });
+    warnings = await viteBuild({ base: "./" });
     site = await serve(join(project, "dist"));
     chromium = await startChromium();
   }, 120_000);

@@ -74,7 +74,8 @@ export function decide(layer: NormalizationState, training = layer.training): De
   const isTracking = !isFrozen && training && trackRunningStats;
   const needsBuffers = isTracking || !usesBatch;
   return {
-    ...{ usesBatch, isTracking },
+    usesBatch,
+    isTracking,
     learns: (layer[freeze]?.affine ?? null) === null,
     runningMean: needsBuffers ? runningMean : null,
     runningVar: needsBuffers ? runningVar : null,

@@ -103,10 +103,15 @@ export function normalizeChannels(
     : capturedStatistics(runningMean, runningVar);
   const y = allocate(backend, x.shape, x.dtype);
   const operands = [
-    ...([operandOf(x), operandOf(mean), operandOf(variance)] as const),
-    ...([weight && operandOf(weight), bias && operandOf(bias), operandOf(y)] as const),
+    operandOf(x),
+    operandOf(mean),
+    operandOf(variance),
+    weight && operandOf(weight),
+    bias && operandOf(bias),
+    operandOf(y),
   ] as const;
-  const applied = { ...layout, eps, relu, residual: residual && operandOf(residual) };
+  const { N, C, S } = layout;
+  const applied = { N, C, S, eps, relu, residual: residual && operandOf(residual) };
   if (training) backend.batchNormTrain(...operands, update, applied);
   else backend.batchNormApply(...operands, applied);
   // Where ReLU let through is found again from x, unless a residual was added, or y rounded further than the kernel knows.
@@ -116,14 +121,14 @@ export function normalizeChannels(
       x: save(x, "input"),
       mean: saveValues(mean, "mean"),
       variance: saveValues(variance, "variance"),
-      ...(weight && { weight: save(weight, "weight") }),
-      ...(repeatsRelu && bias && { bias: save(bias, "bias") }),
-      ...(relu && !repeatsRelu && { reluOutput: save(y, "output") }),
+      weight: weight && save(weight, "weight"),
+      bias: repeatsRelu && bias ? save(bias, "bias") : null,
+      reluOutput: relu && !repeatsRelu ? save(y, "output") : null,
     };
     return {
-      saved: Object.values(saved),
+      saved: Object.values(saved).filter((tensor) => tensor !== null),
       rule: (dy, [wantsX, wantsWeight, wantsBias, wantsResidual]) => {
-        const vector = () => allocate(backend, [layout.C], (weight ?? bias ?? dy).dtype);
+        const vector = () => allocate(backend, [C], (weight ?? bias ?? dy).dtype);
         const dx = wantsX ? allocate(backend, dy.shape, dy.dtype) : null;
         const dWeight = wantsWeight ? vector() : null;
         const dBias = wantsBias ? vector() : null;
@@ -142,7 +147,7 @@ export function normalizeChannels(
             dBias: dBias && operandOf(dBias),
             dResidual: dResidual && operandOf(dResidual),
           },
-          { ...layout, eps, relu, batchStatistics: training },
+          { N, C, S, eps, relu, batchStatistics: training },
         );
         // Without ReLU the residual's gradient is dy itself.
         return [dx, dWeight, dBias, wantsResidual ? (dResidual ?? dy) : null];

@@ -126,8 +126,12 @@ export function convGeometry(
     const reach = size + before + after - dilation[i] * (kernel[i] - 1) - 1;
     const out = Math.floor(reach / stride[i]) + 1;
     return {
-      ...{ size, kernel: kernel[i], stride: stride[i] },
-      ...{ padding: before, dilation: dilation[i], out },
+      size,
+      kernel: kernel[i],
+      stride: stride[i],
+      padding: before,
+      dilation: dilation[i],
+      out,
     };
   });
   if (axes.some((axis) => axis.out < 1 || axis.kernel < 1)) {

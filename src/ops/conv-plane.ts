@@ -42,10 +42,24 @@ interface Channels {
   readonly groups: number;
 }
 
+// Written out: spreading objects is several times slower, and this runs for every convolution.
 export function planeLayout({ N, C, K, groups }: Channels, h: ConvAxis, w: ConvAxis): Conv2dLayout {
   return {
-    ...{ N, C, K, groups, H: h.size, W: w.size, kernelH: h.kernel, kernelW: w.kernel },
-    ...{ strideH: h.stride, strideW: w.stride, paddingH: h.padding, paddingW: w.padding },
-    ...{ dilationH: h.dilation, dilationW: w.dilation, outH: h.out, outW: w.out },
+    N,
+    C,
+    K,
+    groups,
+    H: h.size,
+    W: w.size,
+    kernelH: h.kernel,
+    kernelW: w.kernel,
+    strideH: h.stride,
+    strideW: w.stride,
+    paddingH: h.padding,
+    paddingW: w.padding,
+    dilationH: h.dilation,
+    dilationW: w.dilation,
+    outH: h.out,
+    outW: w.out,
   };
 }

@@ -4,6 +4,7 @@
  */
 import type { ChannelLayout } from "../backend.ts";
 import { chunkElements, evenly, groupUnits } from "./job.ts";
+import { memoize } from "./memoize.ts";
 
 export interface ChannelCut {
   readonly images: number;
@@ -37,14 +38,18 @@ const runElements = 3072;
 
 type Sizes = Pick<ChannelCut, "images" | "segmentLength" | "channels">;
 
+const keyOf = ({ N, C, S }: ChannelLayout): number[] => [N, C, S];
 /** Of sums over channels. */
-export function cutSums(layout: ChannelLayout): ChannelCut {
+export const cutSums = memoize(keyOf, sumsOf);
+/** Of a pass that needs nothing but its own element and coefficients. */
+export const cutPass = memoize(keyOf, passOf);
+
+function sumsOf(layout: ChannelLayout): ChannelCut {
   if (layout.S === 1) return cut(layout, cutColumns(layout));
   return holdsChannels(layout) ? cutChannels(layout) : cut(layout, cutPlanes(layout));
 }
 
-/** Of a pass that needs nothing but its own element and coefficients. */
-export function cutPass(layout: ChannelLayout): ChannelCut {
+function passOf(layout: ChannelLayout): ChannelCut {
   const { N, C, S } = layout;
   if (S === 1) {
     return cut(layout, { images: Math.ceil(chunkElements / C), segmentLength: 1, channels: C });

@@ -1,6 +1,7 @@
-/** Chooses between the two builds of the kernels, decodes the chosen one and compiles it. */
-import { memoryFlagAt, plainKernels, relaxedKernels } from "./embedded.js";
+/** Chooses between the two builds of the kernels, decompresses the chosen one and compiles it. */
+import { memoryFlagAt, moduleBytes, plainKernels, relaxedKernels } from "./embedded.js";
 import type { Host } from "./host.ts";
+import { inflate } from "./inflate.ts";
 
 export interface Compiled {
   readonly module: WebAssembly.Module;
@@ -39,8 +40,9 @@ export function compileKernels(
 
 function compile(build: Choice["build"], isShared: boolean): WebAssembly.Module {
   const text = atob(build === "relaxed" ? relaxedKernels : plainKernels);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const compressed = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) compressed[i] = text.charCodeAt(i);
+  const bytes = inflate(compressed, moduleBytes[build]);
   bytes[memoryFlagAt[build]] = isShared ? 3 : 1;
   return new WebAssembly.Module(bytes);
 }

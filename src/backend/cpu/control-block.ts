@@ -8,6 +8,7 @@ export const maxArgs = 64;
 /** Offsets in the control block, in 32-bit words; what different threads write lies on different cache lines. */
 export const layout = {
   generation: 0, // counts jobs; workers sleep on it
+  sleepers: 1, // workers that sleep, or are about to
   open: 16, // 1 while chunks may be claimed
   next: 32, // the next chunk nobody has claimed
   waiting: 48, // 1 while the main thread sleeps on a busy word

@@ -1,6 +1,7 @@
 /** How convolutions read images: the host's side of kernels/conv-image.ts, which draws the layout. Sizes are in floats. */
 import type { Conv2dLayout } from "../backend.ts";
 import { evenly, roundUp } from "./job.ts";
+import { memoize } from "./memoize.ts";
 
 /** Height or width of a convolution: which places of a source make each place of an output. */
 export interface Axis {
@@ -73,8 +74,18 @@ export function sizesOf(layout: Conv2dLayout): readonly [ConvSize, ConvSize] {
   ];
 }
 
+const keyOf = ({ size, kernel, stride, padding, dilation, outSize }: ConvSize): number[] => {
+  return [size, kernel, stride, padding, dilation, outSize];
+};
 /** From x to y. Taps share a phase when the stride divides their distance. */
-export function forwardAxis(conv: ConvSize): Axis {
+export const forwardAxis = memoize(keyOf, forwardAxisOf);
+/**
+ * From dy to dx, as `stride` convolutions of stride 1. Place h of x meets place (h + padding - i * dilation) / stride of y
+ * through tap i where that is whole, so the places with the same h % stride share their taps; there may be none.
+ */
+export const gradientAxes = memoize(keyOf, gradientAxesOf);
+
+function forwardAxisOf(conv: ConvSize): Axis {
   const { kernel, stride, dilation } = conv;
   const phases = Math.min(kernel, stride / greatestCommonDivisor(stride, dilation));
   const taps = Array.from({ length: kernel }, (_, i) => ({
@@ -85,11 +96,7 @@ export function forwardAxis(conv: ConvSize): Axis {
   return { ...conv, phases, outFirst: 0, outStep: 1, taps };
 }
 
-/**
- * From dy to dx, as `stride` convolutions of stride 1. Place h of x meets place (h + padding - i * dilation) / stride of y
- * through tap i where that is whole, so the places with the same h % stride share their taps; there may be none.
- */
-export function gradientAxes(conv: ConvSize): Axis[] {
+function gradientAxesOf(conv: ConvSize): readonly Axis[] {
   return Array.from({ length: Math.min(conv.stride, conv.size) }, (_, outFirst) =>
     gradientAxis(conv, outFirst),
   );

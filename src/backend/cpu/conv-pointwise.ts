@@ -7,7 +7,7 @@ import { movementKernels } from "./movement.ts";
 /** Whether this is one, of one group, and no window lies outside x. */
 export function suitsPointwise(layout: Conv2dLayout): boolean {
   const { kernelH, kernelW, paddingH, paddingW, groups } = layout;
-  const isPlain = [kernelH, kernelW, groups].every((n) => n === 1) && paddingH + paddingW === 0;
+  const isPlain = kernelH === 1 && kernelW === 1 && groups === 1 && paddingH + paddingW === 0;
   const reachH = (layout.outH - 1) * layout.strideH;
   const reachW = (layout.outW - 1) * layout.strideW;
   return isPlain && reachH < layout.H && reachW < layout.W;

@@ -22,6 +22,7 @@ import { convProduct, convProductGradInput, suitsProduct } from "./conv-product.
 import { convGradWeight } from "./conv-weight.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
 import { suitsWinograd, winograd } from "./winograd.ts";
 import { suitsWinogradWeight, winogradGradWeight } from "./winograd-weight.ts";
@@ -65,6 +66,7 @@ export function convKernels(
         weight,
         bias,
         out: y,
+        isGradient: false,
         outW: layout.outW,
         outPlane: layout.outH * layout.outW,
         groups,
@@ -108,6 +110,7 @@ export function convKernels(
           weight,
           bias: null,
           out: dx,
+          isGradient: true,
           outW: layout.W,
           outPlane: layout.H * layout.W,
           groups,
@@ -136,6 +139,8 @@ interface Convolution extends Reading {
   readonly weight: Operand;
   readonly bias: Operand | null;
   readonly out: Operand;
+  /** Of the convolution's input: `source` is dy, and `out` a part of dx. */
+  readonly isGradient: boolean;
   /** Elements of a row and of a channel of `out`. */
   readonly outW: number;
   readonly outPlane: number;
@@ -149,19 +154,15 @@ interface Convolution extends Reading {
 /** Computes the places of `out` that the axes name, as source * weight + bias. */
 function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): void {
   const { channels, outChannels, outChannelStride, vertical, horizontal } = conv;
-  const columns = columnsWithin(scratchFloats, conv);
-  const part = { ...conv, horizontal: { ...horizontal, outSize: columns } };
-  const blocks = blocksOf(layout, part, Math.ceil(horizontal.outSize / columns));
-  const image = imageOf(part, blocks.rows);
+  const { columns, blocks, image, panels, ...tables } = planFor(layout, conv);
   const resultFloats = roundUp(blocks.rows * image.pitch, 16);
-  const taps = channels * vertical.taps.length * horizontal.taps.length;
-  const panels = panelsOf(outChannels);
+  const taps = tables.sources.length;
   const packedBytes = 4 * conv.groups * panels.rows * (taps + 1);
   machine.temporary(packedBytes + 8 * taps, (packed) => {
     const sources = packed + packedBytes;
     const offsets = sources + 4 * taps;
-    machine.memory.i32.set(weightSources(conv, layout.kernelW), sources / 4);
-    machine.memory.i32.set(tapOffsets(conv, image), offsets / 4);
+    machine.memory.i32.set(tables.sources, sources / 4);
+    machine.memory.i32.set(tables.offsets, offsets / 4);
     const groupStride = channels * outChannels * layout.kernelH * layout.kernelW;
     machine.run("convPackWeights", conv.groups * panels.count, [
       ...[addressOf(conv.weight), conv.bias === null ? 0 : addressOf(conv.bias), sources, taps],
@@ -187,6 +188,22 @@ function convolve(machine: Machine, layout: Conv2dLayout, conv: Convolution): vo
     });
   });
 }
+
+/** How the work is cut, and the tables of taps; the gradient has a part for each place of dx that its stride tells apart. */
+const planFor = memoize(
+  (layout: Conv2dLayout, { isGradient, vertical, horizontal }: Convolution): number[] => {
+    return [...layoutKey(layout), Number(isGradient), vertical.outFirst, horizontal.outFirst];
+  },
+  (layout, conv) => {
+    const { horizontal } = conv;
+    const columns = columnsWithin(scratchFloats, conv);
+    const part = { ...conv, horizontal: { ...horizontal, outSize: columns } };
+    const blocks = blocksOf(layout, part, Math.ceil(horizontal.outSize / columns));
+    const image = imageOf(part, blocks.rows);
+    const [sources, offsets] = [weightSources(conv, layout.kernelW), tapOffsets(conv, image)];
+    return { columns, blocks, image, panels: panelsOf(conv.outChannels), sources, offsets };
+  },
+);
 
 /**
  * How the work is cut: by image and group, by rows, and by columns where rows are very long, so that scratch stays small; by

@@ -8,6 +8,7 @@ import { kernelNames, memoryPages, workerSource } from "./embedded.js";
 import type { Host } from "./host.ts";
 import { nodeHost } from "./host-node.ts";
 import { webHost } from "./host-web.ts";
+import { roundUp } from "./job.ts";
 import { type Kernel, runAlone } from "./kernel.ts";
 import { createMemory, DeviceMemory } from "./memory.ts";
 import { checkThreads, ThreadPool } from "./threads.ts";
@@ -23,7 +24,7 @@ export interface Machine {
   readonly winograd: WinogradChoice;
   /** Which build runs and why, how many threads and why, which of Winograd's tiles and why; one sentence each. */
   readonly notes: readonly string[];
-  /** Bytes of memory that the machine itself occupies: what `scratch` holds on to, and the threads' control block. */
+  /** Bytes of memory that the machine itself occupies: what `scratch` holds on to, room for small temporaries, and the threads' control block. */
   readonly ownBytes: number;
   /**
    * Runs `kernel(...args, chunk, thread)` for every chunk and returns when all are done; more than one chunk is spread over
@@ -44,6 +45,9 @@ export interface Machine {
   /** Ends the workers. The next operation of several chunks runs alone. */
   close(): void;
 }
+
+/** Room for the jobs of a call: allocating each takes longer than many a kernel. */
+const stackBytes = 16384;
 
 export interface MachineOptions {
   /** Threads, the calling one included; default is what `setThreads` or EVENKEEL_THREADS say, else the cores available. */
@@ -87,6 +91,9 @@ class WasmMachine implements Machine {
   readonly #winograd: () => ReturnType<typeof winogradChoice>;
   #threadsNote = "";
   #scratch = { address: 0, bytes: 0 };
+  /** Small temporaries lie one behind the other: they end in the reverse order of their beginning. */
+  readonly #stack: number;
+  #stackUsed = 0;
 
   constructor(options: MachineOptions) {
     const host = nodeHost() ?? webHost();
@@ -97,6 +104,7 @@ class WasmMachine implements Machine {
     this.#winograd = () => winogradChoice(options.winograd, variable);
     this.#winograd();
     this.memory = new DeviceMemory(createMemory(memoryPages.initial, isShared));
+    this.#stack = this.memory.alloc(stackBytes);
     this.#kernels = kernelsOf(module, this.memory);
     this.#pool = new ThreadPool({
       ...{ host, memory: this.memory, module, names: kernelNames, workerSource },
@@ -122,7 +130,7 @@ class WasmMachine implements Machine {
   }
 
   get ownBytes(): number {
-    return this.#scratch.bytes + this.#pool.ownBytes;
+    return stackBytes + this.#scratch.bytes + this.#pool.ownBytes;
   }
 
   run(name: KernelName, chunks: number, args: readonly number[]): void {
@@ -149,6 +157,18 @@ class WasmMachine implements Machine {
   }
 
   temporary<T>(bytes: number, use: (address: number) => T): T {
+    const size = roundUp(bytes, 64);
+    if (this.#stackUsed + size > stackBytes) return this.#allocated(bytes, use);
+    const address = this.#stack + this.#stackUsed;
+    this.#stackUsed += size;
+    try {
+      return use(address);
+    } finally {
+      this.#stackUsed -= size;
+    }
+  }
+
+  #allocated<T>(bytes: number, use: (address: number) => T): T {
     const address = this.memory.alloc(bytes);
     try {
       return use(address);

@@ -1,6 +1,7 @@
 import type { Backend, MatmulLayout } from "../backend.ts";
 import { cutEvenly, groupUnits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
 
 /** Columns and depth of b that a thread packs at a time: 64 KiB, read once for every panel of a. */
@@ -66,7 +67,7 @@ function productOf(layout: MatmulLayout): Product {
 /** out = a * b + bias. */
 export function multiply(machine: Machine, product: Product, { a, b, out, bias }: Addresses): void {
   const { batch, M, N, K } = product;
-  const cut = cutOf(product);
+  const cut = cutFor(product);
   const panels = panelsOf(M);
   const matrices = product.a.step === 0 ? Math.min(batch, 1) : batch;
   const packings = matrices * panels.count;
@@ -106,6 +107,8 @@ export function multiply(machine: Machine, product: Product, { a, b, out, bias }
 
 /** Panels of b: 32 bytes from one step to the next. */
 const stepOffsets = Int32Array.from({ length: mostDepth }, (_, step) => 32 * step);
+
+const cutFor = memoize(({ batch, M, N, K }: Product) => [batch, M, N, K], cutOf);
 
 /**
  * How the work is cut, by sizes alone: by products, columns and as many rows as a cache takes; where that leaves too few units along

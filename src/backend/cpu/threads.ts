@@ -220,7 +220,10 @@ export class ThreadPool {
 
   #wake(): void {
     Atomics.add(this.#words, layout.generation, 1);
-    Atomics.notify(this.#words, layout.generation);
+    // A worker that counts itself later finds the new generation before it sleeps; a call of the system takes longer than many a job.
+    if (Atomics.load(this.#words, layout.sleepers) > 0) {
+      Atomics.notify(this.#words, layout.generation);
+    }
   }
 
   /** A lost worker may still wake up one day, so nothing that it can touch is used again: the block is left to it. */

@@ -2,6 +2,7 @@ import type { Conv2dLayout } from "../backend.ts";
 import type { GradWeightOperands } from "./conv-weight.ts";
 import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
 import { suitsWinograd, tileFor, workFloats } from "./winograd.ts";
 import { readingOf, stripFloatsOf, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
@@ -39,16 +40,16 @@ export function winogradGradWeight(
   operands: GradWeightOperands,
   layout: Conv2dLayout,
 ): void {
-  const cut = cutOf(layout, tileFor(machine, layout, layout.outH, layout.outW));
-  const words = wordsOf(layout, cut);
+  const tile = tileFor(machine, layout, layout.outH, layout.outW);
+  const { cut, words, planWords } = planFor(layout, tile);
   const slices = cut.channelBlocks * cut.outBlocks;
   const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;
   const dWeight = addressOf(operands.dWeight);
   machine.temporary(4 * (cut.sharedFloats + partFloats), (shared) => {
-    withJob(machine, [...words.plan, ...words.reading], (plan) => {
+    withJob(machine, words, (plan) => {
       const { end } = cut.scratch;
       const own = [machine.scratch(4 * end), 4 * end];
-      const reading = plan + 4 * words.plan.length;
+      const reading = plan + 4 * planWords;
       const given = [plan, reading, addressOf(operands.dy), addressOf(operands.x), shared];
       const sums = shared + 4 * cut.sharedFloats;
       if (cut.shares) {
@@ -63,6 +64,15 @@ export function winogradGradWeight(
     });
   });
 }
+
+const planFor = memoize(
+  (layout: Conv2dLayout, tile: TileSize): number[] => [...layoutKey(layout), tile],
+  (layout, tile) => {
+    const cut = cutOf(layout, tile);
+    const { plan, reading } = wordsOf(layout, cut);
+    return { cut, words: [...plan, ...reading], planWords: plan.length };
+  },
+);
 
 /** The words of `WinogradWeightPlan` in kernels/winograd-weight-tiles.ts and those of `WinogradTiles` for dy, for each region. */
 function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {

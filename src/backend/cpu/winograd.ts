@@ -1,7 +1,9 @@
 import type { Conv2dLayout, Operand } from "../backend.ts";
 import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
+import type { WinogradChoice } from "./winograd-choice.ts";
 import {
   readingOf,
   type Source,
@@ -38,10 +40,16 @@ interface WinogradConvolution {
 /** Whether `winograd` can compute this convolution and the gradient of its input, and is faster than the direct way. */
 export function suitsWinograd(layout: Conv2dLayout): boolean {
   const { kernelH, kernelW, strideH, strideW, dilationH, dilationW, paddingH, paddingW } = layout;
-  const isPlain = [strideH, strideW, dilationH, dilationW, layout.groups].every((n) => n === 1);
+  const isDense = strideH === 1 && strideW === 1 && dilationH === 1 && dilationW === 1;
   const isThree = kernelH === 3 && kernelW === 3 && paddingH <= 2 && paddingW <= 2;
   const isLarge = Math.min(layout.outH, layout.outW) >= 4;
-  return isPlain && isThree && isLarge && Math.min(layout.C, layout.K) >= fewestChannels;
+  return (
+    layout.groups === 1 &&
+    isDense &&
+    isThree &&
+    isLarge &&
+    Math.min(layout.C, layout.K) >= fewestChannels
+  );
 }
 
 /**
@@ -72,21 +80,8 @@ function isPadded({ H, W, outH, outW, paddingH, paddingW }: Conv2dLayout): boole
  * Numerics: against float64 the root mean square error is at most 5 times that of the direct way.
  */
 export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradConvolution): void {
-  const sizes = conv.isGradient ? gradientSizes(layout) : forwardSizes(layout);
-  const cut = cutOf(layout.N, sizes, tileFor(machine, layout, sizes.outH, sizes.outW));
+  const { cut, words } = planFor(layout, conv.isGradient, machine.winograd);
   const { scratch, sharesInputs } = cut;
-  const strip = { rows: cut.tile + 2, elementFloats: cut.inputFloats, places: scratch.places };
-  // The words of `WinogradPlan` in kernels/winograd-kernels.ts, for each region.
-  const words = cut.regions.flatMap((region) => [
-    ...tilesPlan(sizes, cut, region, strip),
-    ...[region.firstBlock, region.tileBlocks, cut.tileBlocks],
-    ...[sizes.outChannels, sizes.outH, sizes.outW],
-    ...[cut.kernels.count, cut.kernels.sixes],
-    ...[cut.kernelPanelsPerBlock, cut.channelBlocks, cut.kernelFloats],
-    ...[sizes.stride, sizes.outStride, Number(conv.isGradient), Number(sharesInputs)],
-    conv.bias === null ? 0 : addressOf(conv.bias),
-    ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
-  ]);
   const blocks = [cut.tileBlocks, cut.channelBlocks];
   const [shares, units] = sharesInputs ? blocks : blocks.reverse();
   const shareFloats = cut.elements * (sharesInputs ? cut.inputFloats : cut.kernelFloats);
@@ -95,10 +90,38 @@ export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradC
     withJob(machine, words, (plan) => {
       const own = [machine.scratch(4 * scratch.end), 4 * scratch.end];
       machine.run("winogradShare", shares, [plan, ...operands, shared, ...own]);
+      const bias = conv.bias === null ? 0 : addressOf(conv.bias);
       const out = addressOf(conv.out);
-      machine.run("winograd", units, [plan, ...operands, shared, out, ...own]);
+      machine.run("winograd", units, [plan, ...operands, shared, bias, out, ...own]);
     });
   });
+}
+
+const planFor = memoize(
+  (layout: Conv2dLayout, isGradient: boolean, choice: WinogradChoice): number[] => {
+    return [...layoutKey(layout), Number(isGradient), Number(choice === "4x4")];
+  },
+  (layout, isGradient, choice) => {
+    const sizes = isGradient ? gradientSizes(layout) : forwardSizes(layout);
+    const tile = tileFor({ winograd: choice }, layout, sizes.outH, sizes.outW);
+    const cut = cutOf(layout.N, sizes, tile);
+    return { cut, words: wordsOf(sizes, cut, isGradient) };
+  },
+);
+
+/** The words of `WinogradPlan` in kernels/winograd-kernels.ts, for each region. */
+function wordsOf(sizes: Sizes, cut: ReturnType<typeof cutOf>, isGradient: boolean): number[] {
+  const { scratch } = cut;
+  const strip = { rows: cut.tile + 2, elementFloats: cut.inputFloats, places: scratch.places };
+  return cut.regions.flatMap((region) => [
+    ...tilesPlan(sizes, cut, region, strip),
+    ...[region.firstBlock, region.tileBlocks, cut.tileBlocks],
+    ...[sizes.outChannels, sizes.outH, sizes.outW],
+    ...[cut.kernels.count, cut.kernels.sixes],
+    ...[cut.kernelPanelsPerBlock, cut.channelBlocks, cut.kernelFloats],
+    ...[sizes.stride, sizes.outStride, Number(isGradient), Number(cut.sharesInputs)],
+    ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
+  ]);
 }
 
 interface Sizes extends Source {

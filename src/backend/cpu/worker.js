@@ -27,9 +27,11 @@ function serve({ module, memory, names, block, layout, seat, spinMs }) {
         if (Atomics.load(words, layout.generation) !== seen) return;
       }
     } while (performance.now() < end);
+    Atomics.add(words, layout.sleepers, 1);
     while (Atomics.load(words, layout.generation) === seen) {
       Atomics.wait(words, layout.generation, seen);
     }
+    Atomics.sub(words, layout.sleepers, 1);
   }
 
   /** Claims chunks until none are left. */

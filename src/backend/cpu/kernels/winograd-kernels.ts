@@ -26,8 +26,6 @@ export class WinogradPlan extends WinogradTiles {
   isBackwards: i32;
   /** Whether the inputs are the factor that is transformed for all threads. */
   sharesInputs: i32;
-  /** Or 0. */
-  bias: usize;
   /** Where in a thread's scratch the parts begin: the copies of the source, the work of the transforms, the other factor, the products. */
   workAt: usize;
   factorAt: usize;

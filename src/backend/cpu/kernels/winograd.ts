@@ -55,7 +55,7 @@ export function winogradShare(
 }
 
 /**
- * Transforms one block of the other factor and multiplies it with all blocks of the shared one.
+ * Transforms one block of the other factor and multiplies it with all blocks of the shared one. `bias` is 0 where there is none.
  *
  * Numerics: see ../winograd.ts.
  */
@@ -64,6 +64,7 @@ export function winograd(
   source: usize,
   weight: usize,
   shared: usize,
+  bias: usize,
   out: usize,
   scratch: usize,
   scratchBytes: i32,
@@ -76,14 +77,14 @@ export function winograd(
   if (conv.sharesInputs !== 0) {
     transformKernels(conv, weight, chunk, factor, own);
     for (let block = 0; block < conv.allTileBlocks; block++) {
-      multiply(regionOf(plan, block), shared, factor, out, block, chunk, own);
+      multiply(regionOf(plan, block), shared, factor, bias, out, block, chunk, own);
       shared += bytes(conv.elements * conv.inputFloats);
     }
   } else {
     const region = regionOf(plan, chunk);
     transformInputs(region, source, chunk, factor, own);
     for (let block = 0; block < conv.channelBlocks; block++) {
-      multiply(region, factor, shared, out, chunk, block, own);
+      multiply(region, factor, shared, bias, out, chunk, block, own);
       shared += bytes(conv.elements * conv.kernelFloats);
     }
   }
@@ -151,6 +152,7 @@ function multiply(
   plan: WinogradPlan,
   inputs: usize,
   kernels: usize,
+  bias: usize,
   out: usize,
   tileBlock: i32,
   channelBlock: i32,
@@ -184,8 +186,8 @@ function multiply(
   const count = min(rowOfPanel(endRows, plan.sixes), plan.outChannels) - firstChannel;
   for (let k = 0; k < count; k++) {
     const channel = firstChannel + k;
-    const bias: f32 = plan.bias === 0 ? 0 : load<f32>(plan.bias + bytes(channel));
-    storeTiles(plan, products + <usize>k * next, out, channel, first, panels, bias, own);
+    const added: f32 = bias === 0 ? 0 : load<f32>(bias + bytes(channel));
+    storeTiles(plan, products + <usize>k * next, out, channel, first, panels, added, own);
   }
 }
 
