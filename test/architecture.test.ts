@@ -20,7 +20,7 @@ const outside: Readonly<Record<string, readonly string[]>> = {
   cli: ["node:"],
   data: ["node:", "cli-progress", "sharp"],
   checkpoint: ["node:", "@zip.js/zip.js"],
-  backend: ["node:"],
+  backend: ["node:", "fflate"],
 };
 
 /** Files that re-export although they are no index.ts, each with the reason. */

@@ -1,7 +1,7 @@
 /** Chooses between the two builds of the kernels, decompresses the chosen one and compiles it. */
+import { inflateSync } from "fflate";
 import { memoryFlagAt, moduleBytes, plainKernels, relaxedKernels } from "./embedded.js";
 import type { Host } from "./host.ts";
-import { inflate } from "./inflate.ts";
 
 export interface Compiled {
   readonly module: WebAssembly.Module;
@@ -42,7 +42,8 @@ function compile(build: Choice["build"], isShared: boolean): WebAssembly.Module 
   const text = atob(build === "relaxed" ? relaxedKernels : plainKernels);
   const compressed = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) compressed[i] = text.charCodeAt(i);
-  const bytes = inflate(compressed, moduleBytes[build]);
+  // The platforms' own decompressors are asynchronous in a browser, and the first operation needs its kernel at once.
+  const bytes = inflateSync(compressed, { out: new Uint8Array(moduleBytes[build]) });
   bytes[memoryFlagAt[build]] = isShared ? 3 : 1;
   return new WebAssembly.Module(bytes);
 }

@@ -11,6 +11,7 @@ import {
 } from "./conv-product-plan.ts";
 import { withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 
 /** Fewer output channels in a group do not repay packing, and what fewer input channels hold stays in caches as it is. */
 const fewestChannels = 16;
@@ -29,15 +30,19 @@ export function suitsProduct(inChannels: number, outChannels: number): boolean {
 
 /** y as a matrix product of the weight and what its taps meet (kernels/conv-product.ts). */
 export function convProduct(machine: Machine, layout: Conv2dLayout, operands: ConvOperands): void {
+  multiply(machine, operands, forwardPlan(layout));
+}
+
+const forwardPlan = memoize(layoutKey, (layout) => {
   const { N, C, K, groups, kernelH, kernelW } = layout;
   const [vertical, horizontal] = sizesOf(layout).map(forwardSide);
   const channelTaps = kernelH * kernelW;
-  multiply(machine, operands, {
+  return planOf({
     ...{ N, groups, vertical, horizontal, kernelW },
     ...{ inChannels: C / groups, outChannels: K / groups },
     ...{ inStride: channelTaps, outStride: (C / groups) * channelTaps },
   });
-}
+});
 
 /** dx; `source` is dy. */
 export function convProductGradInput(
@@ -45,18 +50,30 @@ export function convProductGradInput(
   layout: Conv2dLayout,
   operands: ConvOperands,
 ): void {
+  multiply(machine, operands, gradientPlan(layout));
+}
+
+const gradientPlan = memoize(layoutKey, (layout) => {
   const { N, C, K, groups, kernelH, kernelW } = layout;
   const [vertical, horizontal] = sizesOf(layout).map(gradientSide);
   const channelTaps = kernelH * kernelW;
-  multiply(machine, operands, {
+  return planOf({
     ...{ N, groups, vertical, horizontal, kernelW },
     ...{ inChannels: K / groups, outChannels: C / groups },
     ...{ inStride: (C / groups) * channelTaps, outStride: channelTaps },
   });
+});
+
+interface Plan {
+  readonly of: Multiplication;
+  readonly cut: Cut;
 }
 
-function multiply(machine: Machine, operands: ConvOperands, of: Multiplication): void {
-  const cut = cutOf(of);
+function planOf(of: Multiplication): Plan {
+  return { of, cut: cutOf(of) };
+}
+
+function multiply(machine: Machine, operands: ConvOperands, { of, cut }: Plan): void {
   machine.temporary(4 * (cut.packedFloats + cut.tableWords), (packed) => {
     const variantList = packed + 4 * cut.packedFloats;
     const placeOffsets = writeTables(machine.memory.i32, cut, { packed, variantList });

@@ -12,6 +12,7 @@ import {
 } from "./conv-plan.ts";
 import { cutEvenly, evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
+import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
 
 /** Pixels of a pass: enough to make its end cheap, few enough for eight taps of them to stay in a first-level cache. */
@@ -41,7 +42,7 @@ export function convGradWeight(
   operands: GradWeightOperands,
   layout: Conv2dLayout,
 ): void {
-  const cut = cutOf(layout);
+  const cut = cutFor(layout);
   const weightFloats = operands.dWeight.length;
   const partFloats = cut.parts > 1 ? cut.parts * weightFloats : 0;
   machine.temporary(4 * (partFloats + cut.offsets.length + enoughPixels), (parts) => {
@@ -86,6 +87,8 @@ function wordsOf(
 }
 
 type Cut = ReturnType<typeof cutOf>;
+
+const cutFor = memoize(layoutKey, cutOf);
 
 /** How the work is cut, by shapes only. */
 function cutOf(given: Conv2dLayout) {
