@@ -175,8 +175,7 @@ function multiply(
       let result = to;
       for (let p = firstRows; p < endRows; p++) {
         const count = rowsOfPanel(p, plan.sixes);
-        if (count === 6) product6x8(rows, panel, plan.channels, result, next, true);
-        else product4x8(rows, panel, plan.channels, result, next, true);
+        multiplyPanels(rows, panel, count, plan.channels, result, next, own + plan.workAt);
         rows += bytes(count * plan.channels);
         result += <usize>count * next;
       }
@@ -188,6 +187,36 @@ function multiply(
     const channel = firstChannel + k;
     const added: f32 = bias === 0 ? 0 : load<f32>(bias + bytes(channel));
     storeTiles(plan, products + <usize>k * next, out, channel, first, panels, added, own);
+  }
+}
+
+/** Long sums are taken in parts, which rounds less: the products of so many channels each. */
+const mostInSum = 128;
+
+/** The product of a panel of six or four output channels and one of eight tiles. */
+function multiplyPanels(
+  rows: usize,
+  panel: usize,
+  count: i32,
+  channels: i32,
+  result: usize,
+  next: usize,
+  work: usize,
+): void {
+  const depth = min(channels, mostInSum);
+  if (count === 6) product6x8(rows, panel, depth, result, next, true);
+  else product4x8(rows, panel, depth, result, next, true);
+  for (let c = depth; c < channels; c += mostInSum) {
+    const part = min(channels - c, mostInSum);
+    const from = rows + bytes(count * c);
+    if (count === 6) product6x8(from, panel + bytes(8 * c), part, work, 32, true);
+    else product4x8(from, panel + bytes(8 * c), part, work, 32, true);
+    for (let row = 0; row < count; row++) {
+      const at = work + ((<usize>row) << 5);
+      const to = result + <usize>row * next;
+      v128.store(to, f32x4.add(v128.load(to), v128.load(at)));
+      v128.store(to, f32x4.add(v128.load(to, 16), v128.load(at, 16)), 16);
+    }
   }
 }
 
