@@ -191,7 +191,7 @@ function multiply(
 }
 
 /** Long sums are taken in parts, which rounds less: the products of so many channels each. */
-const mostInSum = 128;
+const mostInSum = 256;
 
 /** The product of a panel of six or four output channels and one of eight tiles. */
 function multiplyPanels(
