@@ -50,7 +50,7 @@ export class Variant {
   /** Of one channel, and bytes from a packed panel to what those of all channels meet. */
   taps: i32;
   offsets: usize;
-  /** Packed by `convPackWeights`. */
+  /** Packed by `convPackProduct`. */
   weights: usize;
   row0: i32;
   column0: i32;
