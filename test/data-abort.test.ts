@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { data, getRngState, memory, nn, tensor } from "../src/index.ts";
+import { settled } from "./support/collector.ts";
 
 const reason = new Error("enough");
 const ten = new data.TensorDataset(Int32Array.from({ length: 10 }, (_, i) => i));
@@ -81,11 +82,12 @@ describe("a loader", () => {
     const controller = new AbortController();
     const stuck = { length: 2, at: () => new Promise<[number]>(() => {}) };
     const loader = new data.DataLoader(stuck, { signal: controller.signal });
+    await settled(); // the tests above leave tensors that the collector takes at any time
     const before = memory().tensors;
     const next = loader[Symbol.asyncIterator]().next();
     setTimeout(() => controller.abort(reason), 5);
     await expect(next).rejects.toBe(reason);
-    expect(memory().tensors).toBe(before);
+    expect(memory().tensors).toBeLessThanOrEqual(before);
   });
 
   test("aborted after its pass does nothing to what was given", async () => {
