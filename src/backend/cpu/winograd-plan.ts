@@ -1,5 +1,7 @@
 /** How Winograd's convolutions read images: the host's side of kernels/winograd-strips.ts. Sizes are in floats. */
 
+import { roundUp } from "./job.ts";
+
 /** A side of a tile of outputs. */
 export type TileSize = 2 | 4;
 
@@ -94,28 +96,34 @@ export function readingOf(region: Region, most: number): Reading {
 }
 
 /**
- * The fields of the kernels' WinogradTiles, in order, for a region: `strip` says how many rows its strips have, how many floats
- * one element's factors take, and where in scratch the places of tiles stand.
+ * The fields of the kernels' WinogradTiles, in order, for a region: `at` says how many floats one element's factors take, and where
+ * in scratch the places of tiles stand.
  */
 export function tilesPlan(
   source: Source,
   { tile, elements }: Pick<Tiling, "tile" | "elements">,
   { rows, columns, tiles, pitch, strips }: Reading,
-  strip: {
-    readonly rows: number;
-    readonly elementFloats: number;
-    readonly places: number;
-  },
+  at: { readonly elementFloats: number; readonly places: number },
 ): number[] {
   return [
     ...[source.channels, source.H, source.W, source.paddingH, source.paddingW],
     ...[tile, elements, rows.size, columns.size, rows.first, columns.first],
-    ...[columns.count, rows.count, tiles, strip.elementFloats],
-    ...[strip.rows, pitch, strip.rows * pitch * strips, 4 * strip.places],
+    ...[columns.count, rows.count, tiles, at.elementFloats],
+    ...[pitch, (tile + 2) * pitch * strips, 4 * at.places],
   ];
 }
 
-/** Of one channel's strips of this many rows, at most. */
-export function stripFloatsOf(readings: readonly Reading[], rows: number): number {
-  return rows * Math.max(...readings.map(({ pitch, strips }) => pitch * strips));
+/** What the strips of so many channels take, with the rows in front of them. */
+export function stripFloatsOf(
+  readings: readonly Reading[],
+  { tile }: Pick<Tiling, "tile">,
+  channels: number,
+): number {
+  const most = Math.max(
+    ...readings.map(({ pitch, strips }) => (channels * (tile + 2) * strips + 1) * pitch),
+  );
+  return roundUp(most + shortFloats, 16);
 }
+
+/** As kernels/winograd-strips.ts has them. */
+const shortFloats = 48;

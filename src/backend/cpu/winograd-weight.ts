@@ -76,14 +76,12 @@ const planFor = memoize(
 
 /** The words of `WinogradWeightPlan` in kernels/winograd-weight-tiles.ts and those of `WinogradTiles` for dy, for each region. */
 function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
-  const { scratch, tile, regions } = cut;
+  const { scratch, regions } = cut;
   const x = { ...layout, channels: layout.C };
   const dy = { channels: layout.K, H: layout.outH, W: layout.outW, paddingH: 0, paddingW: 0 };
-  const strip = (rows: number, elementFloats: number) => {
-    return { rows, elementFloats, places: scratch.places };
-  };
+  const at = (elementFloats: number) => ({ elementFloats, places: scratch.places });
   const plan = regions.flatMap((region) => [
-    ...tilesPlan(x, cut, region, strip(tile + 2, cut.inputFloats)),
+    ...tilesPlan(x, cut, region, at(cut.inputFloats)),
     ...[regions.length, cut.tileBlocks, layout.K, cut.parts],
     ...[cut.channelsPerBlock, cut.channelBlocks],
     ...[cut.outPerBlock, cut.outBlocks, cut.outPanels.count, cut.outPanels.sixes],
@@ -91,7 +89,7 @@ function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
     ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
   ]);
   const reading = regions.flatMap((region) =>
-    tilesPlan(dy, cut, region, strip(tile, cut.gradientFloats)),
+    tilesPlan(dy, cut, region, at(cut.gradientFloats)),
   );
   return { plan, reading };
 }
@@ -116,7 +114,7 @@ function cutOf({ N, C, K, outH, outW }: Conv2dLayout, tile: TileSize) {
   const sharedFloats =
     tileBlocks * elements * (channelBlocks * inputFloats + outBlocks * gradientFloats);
   const shares = channelBlocks * outBlocks >= manySlices && sharedFloats <= mostShared;
-  const places = roundUp(8 * stripFloatsOf(regions, tile + 2), 16);
+  const places = stripFloatsOf(regions, tiling, 8);
   const work = places + roundUp(tilesPerBlock, 16);
   const inputs = work + workFloats;
   const gradients = inputs + elements * inputFloats;

@@ -23,6 +23,8 @@ const mostKernelPanels = 3;
 const enoughUnits = 16;
 /** The same where the inputs are shared, which every unit reads all of. */
 const fewUnits = 8;
+/** Where there are more units than this, their count is a multiple of it. */
+const alike = 4;
 /** Channels on both sides that make up for the transforms. */
 const fewestChannels = 16;
 /** Outputs times channels that take a good part of a millisecond. */
@@ -112,13 +114,13 @@ const planFor = memoize(
 /** The words of `WinogradPlan` in kernels/winograd-kernels.ts, for each region. */
 function wordsOf(sizes: Sizes, cut: ReturnType<typeof cutOf>, isGradient: boolean): number[] {
   const { scratch } = cut;
-  const strip = { rows: cut.tile + 2, elementFloats: cut.inputFloats, places: scratch.places };
+  const at = { elementFloats: cut.inputFloats, places: scratch.places };
   return cut.regions.flatMap((region) => [
-    ...tilesPlan(sizes, cut, region, strip),
+    ...tilesPlan(sizes, cut, region, at),
     ...[region.firstBlock, region.tileBlocks, cut.tileBlocks],
     ...[sizes.outChannels, sizes.outH, sizes.outW],
     ...[cut.kernels.count, cut.kernels.sixes],
-    ...[cut.kernelPanelsPerBlock, cut.channelBlocks, cut.kernelFloats],
+    ...[cut.channelBlocks, cut.kernelFloats],
     ...[sizes.stride, sizes.outStride, Number(isGradient), Number(cut.sharesInputs)],
     ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
   ]);
@@ -157,28 +159,27 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   const unitPanels = Math.min(Math.ceil(mostTiles / 8), Math.ceil(panels / enoughUnits));
   const blocks = blocksOf(tiling, sharesInputs ? 1 : unitPanels);
   const kernels = panelsOf(outChannels);
-  const wanted = sharesInputs ? Math.floor(mostChannels / 6) : mostKernelPanels;
-  const kernelPanelsPerBlock = Math.min(Math.max(1, wanted), kernels.count);
-  const channelsPerBlock = 6 * kernelPanelsPerBlock;
+  const mostPanels = sharesInputs ? Math.floor(mostChannels / 6) : mostKernelPanels;
+  const channelBlocks = blockCount(kernels.count, Math.max(1, mostPanels));
+  const channelsPerBlock = 6 * Math.ceil(kernels.count / channelBlocks);
 
   const inputFloats = 8 * blocks.panelsPerBlock * channels + 16;
   const kernelFloats = channelsPerBlock * channels + 16;
-  const places = roundUp(2 * stripFloatsOf(blocks.regions, tile + 2), 16);
+  const places = stripFloatsOf(blocks.regions, tiling, 2);
   const work = places + roundUp(8 * blocks.panelsPerBlock, 16);
   const factor = work + workFloats + tapFloats;
   const products = factor + elements * (sharesInputs ? kernelFloats : inputFloats);
   const end = products + 8 * elements * blocks.panelsPerBlock * channelsPerBlock;
   return {
     ...{ ...tiling, ...blocks, inputFloats, sharesInputs },
-    ...{ kernels, kernelPanelsPerBlock, kernelFloats },
-    channelBlocks: Math.ceil(kernels.count / kernelPanelsPerBlock),
+    ...{ kernels, channelBlocks, kernelFloats },
     scratch: { places, work, factor, products, end: roundUp(end, 16) },
   };
 }
 
 /** Cuts the tiles of each region into blocks of at most `mostPanels`, which are as even as can be. */
 function blocksOf({ regions }: Tiling, mostPanels: number) {
-  const counts = regions.map(({ panels }) => Math.ceil(panels / mostPanels));
+  const counts = regions.map(({ panels }) => blockCount(panels, mostPanels));
   const panelsPerBlock = Math.max(...regions.map(({ panels }, i) => Math.ceil(panels / counts[i])));
   let tileBlocks = 0;
   const cut = regions.map((region, i) => {
@@ -187,6 +188,12 @@ function blocksOf({ regions }: Tiling, mostPanels: number) {
     return { ...readingOf(region, 8 * panelsPerBlock), firstBlock, tileBlocks: counts[i] };
   });
   return { regions: cut, tileBlocks, panelsPerBlock };
+}
+
+/** Blocks of at most `most` panels: as many as 2 or 4 threads can share evenly, where there are several. */
+function blockCount(panels: number, most: number): number {
+  const fewest = Math.ceil(panels / most);
+  return fewest < alike ? fewest : Math.min(roundUp(fewest, alike), panels);
 }
 
 /** What a transform needs to put between its two directions. */

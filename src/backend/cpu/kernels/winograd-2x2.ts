@@ -2,26 +2,45 @@ import { storeKernels, storeTaps } from "./winograd-taps";
 
 /** The transforms of Winograd's F(2x2, 3x3), for four tiles or four kernels side by side: points 0, +-1 and infinity. */
 
-/** B' d B of four tiles: 4 x 4 floats each, rows `pitch` bytes apart. Its 16 elements go `next` bytes apart. */
+/** B' down four columns or more of four rows, to four rows `pitch` bytes apart; the last vector overlaps the one before it. */
+export function inputStrip2x2(
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const last = (<usize>(count - 4)) << 2;
+  for (let at: usize = 0; ; at = min(at + 16, last)) {
+    storeInput(
+      v128.load(r0 + at),
+      v128.load(r1 + at),
+      v128.load(r2 + at),
+      v128.load(r3 + at),
+      to + at,
+      pitch,
+    );
+    if (at === last) return;
+  }
+}
+
+/** B' d B of four tiles from their strips, whose rows lie `pitch` bytes apart. Its 16 elements go `next` bytes apart. */
 export function transformInput2x2(
   d0: usize,
   d1: usize,
   d2: usize,
   d3: usize,
   pitch: usize,
-  work: usize,
   to: usize,
   next: usize,
 ): void {
-  inputColumns(d0, pitch, work);
-  inputColumns(d1, pitch, work + 16);
-  inputColumns(d2, pitch, work + 32);
-  inputColumns(d3, pitch, work + 48);
-  for (const end = work + 256; work < end; work += 64, to += 4 * next) {
-    const r0 = v128.load(work);
-    const r1 = v128.load(work, 16);
-    const r2 = v128.load(work, 32);
-    const r3 = v128.load(work, 48);
+  for (const end = to + 16 * next; to < end; to += 4 * next) {
+    const r0 = v128.load(d0);
+    const r1 = v128.load(d1);
+    const r2 = v128.load(d2);
+    const r3 = v128.load(d3);
     const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
     const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
     const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
@@ -34,19 +53,11 @@ export function transformInput2x2(
       to,
       next,
     );
+    d0 += pitch;
+    d1 += pitch;
+    d2 += pitch;
+    d3 += pitch;
   }
-}
-
-/** The four columns of a tile. */
-function inputColumns(d: usize, pitch: usize, to: usize): void {
-  storeInput(
-    v128.load(d),
-    v128.load(d + pitch),
-    v128.load(d + 2 * pitch),
-    v128.load(d + 3 * pitch),
-    to,
-    64,
-  );
 }
 
 /** B' times four vectors. */
@@ -117,35 +128,45 @@ export function transformOutput2x2(m: usize, bias: v128, work: usize): void {
   }
 }
 
-/** A dy A' of a tile of four channels: 2 x 2 floats each, rows `pitch` bytes apart. Its 16 elements go `next` bytes apart. */
+/** A down four columns or more of two rows, as `inputStrip2x2`. */
+export function gradientStrip2x2(
+  r0: usize,
+  r1: usize,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const last = (<usize>(count - 4)) << 2;
+  for (let at: usize = 0; ; at = min(at + 16, last)) {
+    storeGradient(v128.load(r0 + at), v128.load(r1 + at), to + at, pitch);
+    if (at === last) return;
+  }
+}
+
+/** A dy A' of a tile of four channels from their strips, whose rows lie `pitch` bytes apart. Its 16 elements go `next` bytes apart. */
 export function transformGradient2x2(
   y0: usize,
   y1: usize,
   y2: usize,
   y3: usize,
   pitch: usize,
-  work: usize,
   to: usize,
   next: usize,
 ): void {
-  gradientRow(y0, y1, y2, y3, work);
-  gradientRow(y0 + pitch, y1 + pitch, y2 + pitch, y3 + pitch, work + 32);
-  for (let column: usize = 0; column < 2; column++) {
-    const at = work + 16 * column;
-    storeGradient(v128.load(at), v128.load(at, 32), at + 64, 32);
+  for (const end = to + 16 * next; to < end; to += 4 * next) {
+    const low = v128.load64_lane(y1, v128.load64_zero(y0), 1);
+    const high = v128.load64_lane(y3, v128.load64_zero(y2), 1);
+    storeGradient(
+      v128.shuffle<f32>(low, high, 0, 2, 4, 6),
+      v128.shuffle<f32>(low, high, 1, 3, 5, 7),
+      to,
+      next,
+    );
+    y0 += pitch;
+    y1 += pitch;
+    y2 += pitch;
+    y3 += pitch;
   }
-  for (let row: usize = 0; row < 4; row++) {
-    const at = work + 64 + 32 * row;
-    storeGradient(v128.load(at), v128.load(at, 16), to + 4 * row * next, next);
-  }
-}
-
-/** A row of each channel, as [column][channel]. */
-function gradientRow(y0: usize, y1: usize, y2: usize, y3: usize, to: usize): void {
-  const low = v128.load64_lane(y1, v128.load64_zero(y0), 1);
-  const high = v128.load64_lane(y3, v128.load64_zero(y2), 1);
-  v128.store(to, v128.shuffle<f32>(low, high, 0, 2, 4, 6));
-  v128.store(to, v128.shuffle<f32>(low, high, 1, 3, 5, 7), 16);
 }
 
 /** A times two vectors. */

@@ -4,26 +4,45 @@ import { storeKernels } from "./winograd-taps";
 
 /** The transforms of F(4x4, 3x3) for the gradient of its weight: dg = G'((A dy A') * (B' d B))G. */
 
-/** A dy A' of a tile of four channels: 4 x 4 floats each, rows `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
+/** A down four columns or more of four rows, as `inputStrip4x4`. */
+export function gradientStrip4x4(
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const last = (<usize>(count - 4)) << 2;
+  for (let at: usize = 0; ; at = min(at + 16, last)) {
+    storeGradient(
+      v128.load(r0 + at),
+      v128.load(r1 + at),
+      v128.load(r2 + at),
+      v128.load(r3 + at),
+      to + at,
+      pitch,
+    );
+    if (at === last) return;
+  }
+}
+
+/** A dy A' of a tile of four channels from their strips, whose rows lie `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
 export function transformGradient4x4(
   y0: usize,
   y1: usize,
   y2: usize,
   y3: usize,
   pitch: usize,
-  work: usize,
   to: usize,
   next: usize,
 ): void {
-  gradientColumns(y0, pitch, work);
-  gradientColumns(y1, pitch, work + 16);
-  gradientColumns(y2, pitch, work + 32);
-  gradientColumns(y3, pitch, work + 48);
-  for (const end = work + 384; work < end; work += 64, to += 6 * next) {
-    const r0 = v128.load(work);
-    const r1 = v128.load(work, 16);
-    const r2 = v128.load(work, 32);
-    const r3 = v128.load(work, 48);
+  for (const end = to + 36 * next; to < end; to += 6 * next) {
+    const r0 = v128.load(y0);
+    const r1 = v128.load(y1);
+    const r2 = v128.load(y2);
+    const r3 = v128.load(y3);
     const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
     const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
     const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
@@ -36,21 +55,16 @@ export function transformGradient4x4(
       to,
       next,
     );
+    y0 += pitch;
+    y1 += pitch;
+    y2 += pitch;
+    y3 += pitch;
   }
 }
 
-function gradientColumns(y: usize, pitch: usize, to: usize): void {
-  storeGradient(
-    v128.load(y),
-    v128.load(y + pitch),
-    v128.load(y + 2 * pitch),
-    v128.load(y + 3 * pitch),
-    to,
-    64,
-  );
-}
-
 /** A times four vectors. */
+// @ts-ignore: a decorator of AssemblyScript
+@inline
 export function storeGradient(
   y0: v128,
   y1: v128,

@@ -4,30 +4,51 @@ import { storeTaps } from "./winograd-taps";
 
 /** The transforms of Winograd's F(4x4, 3x3), for four tiles or four kernels side by side. */
 
-/** B' d B of four tiles: 6 x 6 floats each, rows `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
+/** B' down four columns or more of six rows, to six rows `pitch` bytes apart; the last vector overlaps the one before it. */
+export function inputStrip4x4(
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  r4: usize,
+  r5: usize,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const last = (<usize>(count - 4)) << 2;
+  for (let at: usize = 0; ; at = min(at + 16, last)) {
+    storeInput(
+      v128.load(r0 + at),
+      v128.load(r1 + at),
+      v128.load(r2 + at),
+      v128.load(r3 + at),
+      v128.load(r4 + at),
+      v128.load(r5 + at),
+      to + at,
+      pitch,
+    );
+    if (at === last) return;
+  }
+}
+
+/** B' d B of four tiles from their strips, whose rows lie `pitch` bytes apart. Its 36 elements go `next` bytes apart. */
 export function transformInput4x4(
   d0: usize,
   d1: usize,
   d2: usize,
   d3: usize,
   pitch: usize,
-  work: usize,
   to: usize,
   next: usize,
 ): void {
-  inputColumns(d0, pitch, work);
-  inputColumns(d1, pitch, work + 16);
-  inputColumns(d2, pitch, work + 32);
-  inputColumns(d3, pitch, work + 48);
-  inputEnds(d0 + 16, d1 + 16, pitch, work + 64);
-  inputEnds(d2 + 16, d3 + 16, pitch, work + 80);
-  for (const end = work + 576; work < end; work += 96, to += 6 * next) {
-    const r0 = v128.load(work);
-    const r1 = v128.load(work, 16);
-    const r2 = v128.load(work, 32);
-    const r3 = v128.load(work, 48);
-    const r01 = v128.load(work, 64);
-    const r23 = v128.load(work, 80);
+  for (const end = to + 36 * next; to < end; to += 6 * next) {
+    const r0 = v128.load(d0);
+    const r1 = v128.load(d1);
+    const r2 = v128.load(d2);
+    const r3 = v128.load(d3);
+    const r01 = v128.load64_lane(d1, v128.load64_zero(d0, 16), 1, 16);
+    const r23 = v128.load64_lane(d3, v128.load64_zero(d2, 16), 1, 16);
     const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
     const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
     const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
@@ -42,38 +63,16 @@ export function transformInput4x4(
       to,
       next,
     );
+    d0 += pitch;
+    d1 += pitch;
+    d2 += pitch;
+    d3 += pitch;
   }
 }
 
-/** Four columns of a tile. */
-function inputColumns(d: usize, pitch: usize, to: usize): void {
-  storeInput(
-    v128.load(d),
-    v128.load(d + pitch),
-    v128.load(d + 2 * pitch),
-    v128.load(d + 3 * pitch),
-    v128.load(d + 4 * pitch),
-    v128.load(d + 5 * pitch),
-    to,
-    96,
-  );
-}
-
-/** The last two columns of two tiles. */
-function inputEnds(d: usize, e: usize, pitch: usize, to: usize): void {
-  storeInput(
-    v128.load64_lane(e, v128.load64_zero(d), 1),
-    v128.load64_lane(e + pitch, v128.load64_zero(d + pitch), 1),
-    v128.load64_lane(e + 2 * pitch, v128.load64_zero(d + 2 * pitch), 1),
-    v128.load64_lane(e + 3 * pitch, v128.load64_zero(d + 3 * pitch), 1),
-    v128.load64_lane(e + 4 * pitch, v128.load64_zero(d + 4 * pitch), 1),
-    v128.load64_lane(e + 5 * pitch, v128.load64_zero(d + 5 * pitch), 1),
-    to,
-    96,
-  );
-}
-
 /** B' times six vectors. */
+// @ts-ignore: a decorator of AssemblyScript; a call costs a seventh of the transform
+@inline
 export function storeInput(
   d0: v128,
   d1: v128,

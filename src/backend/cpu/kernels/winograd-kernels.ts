@@ -13,10 +13,9 @@ export class WinogradPlan extends WinogradTiles {
   outChannels: i32;
   outH: i32;
   outW: i32;
-  /** Panels of output channels (panels.ts), the first ones of six, in all and at most in a block. */
+  /** Panels of output channels (panels.ts), and the first ones of six. */
   kernelPanels: i32;
   sixes: i32;
-  panelsPerBlock: i32;
   channelBlocks: i32;
   /** Of one element of a block, and a cache line so that elements keep out of each other's way. */
   kernelFloats: i32;
@@ -38,7 +37,7 @@ export class WinogradPlan extends WinogradTiles {
 
   /** The panel of output channels that a block begins with. */
   firstKernelPanel(block: i32): i32 {
-    return min(block * this.panelsPerBlock, this.kernelPanels);
+    return cutAt(block, this.channelBlocks, this.kernelPanels);
   }
 }
 
@@ -56,7 +55,7 @@ export function transformKernels(
   for (let k = first; k < end; k += mostRows) {
     const rows = min(mostRows, end - k);
     for (let c = 0; c < plan.channels; c += mostChannels) {
-      copyTaps(plan, weight, k, c, own + plan.workAt + tapsAt);
+      copyTaps(plan, weight, k, (rows + 3) & -4, c, own + plan.workAt + tapsAt);
       const last = min(c + mostChannels, plan.channels);
       for (let channel = c; channel < last; channel++) {
         for (let row = 0; row < rows; row += 4) {
@@ -73,19 +72,26 @@ const mostChannels = 8;
 const rowBytes: usize = 4 * 9 * mostChannels;
 
 /** The taps of output channels from k and channels from c on, as [output channel][channel][tap]; the last output channel stands in for those that are missing. */
-function copyTaps(plan: WinogradPlan, weight: usize, k: i32, c: i32, taps: usize): void {
+function copyTaps(
+  plan: WinogradPlan,
+  weight: usize,
+  k: i32,
+  rows: i32,
+  c: i32,
+  taps: usize,
+): void {
   const channels = min(mostChannels, plan.channels - c);
   const last = plan.outChannels - 1 - k;
   weight += bytes(k * plan.outStride + c * plan.stride);
   if (plan.isBackwards !== 0) {
     for (let i = 0; i < channels; i++, weight += bytes(plan.stride), taps += 36) {
-      for (let row = 0; row < mostRows; row++) {
+      for (let row = 0; row < rows; row++) {
         copyKernel(weight + bytes(9 * min(row, last)), taps + <usize>row * rowBytes);
       }
     }
     return;
   }
-  for (let row = 0; row < mostRows; row++, taps += rowBytes) {
+  for (let row = 0; row < rows; row++, taps += rowBytes) {
     copyRun(weight + bytes(min(row, last) * plan.outStride), taps, 9 * channels);
   }
 }

@@ -8,7 +8,37 @@ import { a, aa, aaa, b, bb, bbb, usesPoint } from "./winograd-points";
  * leave out): the same elements at the same places, less those of points that a side does not use.
  */
 
-/** B' d B of four tiles, as `transformInput4x4`. */
+/** B' down the columns, as `inputStrip4x4`. */
+export function narrowInputStrip(
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  r4: usize,
+  r5: usize,
+  tileH: i32,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const last = (<usize>(count - 4)) << 2;
+  for (let at: usize = 0; ; at = min(at + 16, last)) {
+    storeInputs(
+      tileH,
+      v128.load(r0 + at),
+      v128.load(r1 + at),
+      v128.load(r2 + at),
+      v128.load(r3 + at),
+      v128.load(r4 + at),
+      v128.load(r5 + at),
+      to + at,
+      pitch,
+    );
+    if (at === last) return;
+  }
+}
+
+/** B' d B of four tiles from their strips, as `transformInput4x4`. */
 export function transformNarrowInput(
   d0: usize,
   d1: usize,
@@ -17,72 +47,38 @@ export function transformNarrowInput(
   pitch: usize,
   tileH: i32,
   tileW: i32,
-  work: usize,
   to: usize,
   next: usize,
 ): void {
-  inputColumns(d0, pitch, tileH, work, 0);
-  inputColumns(d1, pitch, tileH, work, 16);
-  inputColumns(d2, pitch, tileH, work, 32);
-  inputColumns(d3, pitch, tileH, work, 48);
-  if (tileW > 2) {
-    inputEnds(d0 + 16, d1 + 16, pitch, tileH, work, 64);
-    inputEnds(d2 + 16, d3 + 16, pitch, tileH, work, 80);
+  for (let row = 0; row < 6; row++, to += 6 * next) {
+    if (usesPoint(tileH, row)) {
+      const r0 = v128.load(d0);
+      const r1 = v128.load(d1);
+      const r2 = v128.load(d2);
+      const r3 = v128.load(d3);
+      const r01 = v128.load64_lane(d1, v128.load64_zero(d0, 16), 1, 16);
+      const r23 = v128.load64_lane(d3, v128.load64_zero(d2, 16), 1, 16);
+      const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
+      const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
+      const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
+      const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
+      storeInputs(
+        tileW,
+        v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
+        v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
+        v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
+        v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
+        v128.shuffle<f32>(r01, r23, 0, 2, 4, 6),
+        v128.shuffle<f32>(r01, r23, 1, 3, 5, 7),
+        to,
+        next,
+      );
+    }
+    d0 += pitch;
+    d1 += pitch;
+    d2 += pitch;
+    d3 += pitch;
   }
-  for (let row = 0; row < 6; row++, work += 96, to += 6 * next) {
-    if (!usesPoint(tileH, row)) continue;
-    const r0 = v128.load(work);
-    const r1 = v128.load(work, 16);
-    const r2 = v128.load(work, 32);
-    const r3 = v128.load(work, 48);
-    const r01 = v128.load(work, 64);
-    const r23 = v128.load(work, 80);
-    const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
-    const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
-    const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
-    const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-    storeInputs(
-      tileW,
-      v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
-      v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
-      v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
-      v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
-      v128.shuffle<f32>(r01, r23, 0, 2, 4, 6),
-      v128.shuffle<f32>(r01, r23, 1, 3, 5, 7),
-      to,
-      next,
-    );
-  }
-}
-
-/** Four columns of a tile. */
-function inputColumns(d: usize, pitch: usize, tileH: i32, work: usize, at: usize): void {
-  storeInputs(
-    tileH,
-    v128.load(d),
-    v128.load(d + pitch),
-    v128.load(d + 2 * pitch),
-    v128.load(d + 3 * pitch),
-    v128.load(d + 4 * pitch),
-    v128.load(d + 5 * pitch),
-    work + at,
-    96,
-  );
-}
-
-/** The last two columns of two tiles. */
-function inputEnds(d: usize, e: usize, pitch: usize, tileH: i32, work: usize, at: usize): void {
-  storeInputs(
-    tileH,
-    v128.load64_lane(e, v128.load64_zero(d), 1),
-    v128.load64_lane(e + pitch, v128.load64_zero(d + pitch), 1),
-    v128.load64_lane(e + 2 * pitch, v128.load64_zero(d + 2 * pitch), 1),
-    v128.load64_lane(e + 3 * pitch, v128.load64_zero(d + 3 * pitch), 1),
-    v128.load64_lane(e + 4 * pitch, v128.load64_zero(d + 4 * pitch), 1),
-    v128.load64_lane(e + 5 * pitch, v128.load64_zero(d + 5 * pitch), 1),
-    work + at,
-    96,
-  );
 }
 
 /** B' times as many vectors as `outputs` need: two more. */
@@ -189,7 +185,33 @@ function storeOutputs(
   v128.store(to + 3 * next, madd(f32x4.splat(bbb), lessB, cubes));
 }
 
-/** A dy A' of a tile of four channels, as `transformGradient4x4`. */
+/** A down the columns, as `gradientStrip4x4`. */
+export function narrowGradientStrip(
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  tileH: i32,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const last = (<usize>(count - 4)) << 2;
+  for (let at: usize = 0; ; at = min(at + 16, last)) {
+    storeGradients(
+      tileH,
+      v128.load(r0 + at),
+      v128.load(r1 + at),
+      v128.load(r2 + at),
+      v128.load(r3 + at),
+      to + at,
+      pitch,
+    );
+    if (at === last) return;
+  }
+}
+
+/** A dy A' of a tile of four channels from their strips, as `transformGradient4x4`. */
 export function transformNarrowGradient(
   y0: usize,
   y1: usize,
@@ -198,46 +220,34 @@ export function transformNarrowGradient(
   pitch: usize,
   tileH: i32,
   tileW: i32,
-  work: usize,
   to: usize,
   next: usize,
 ): void {
-  gradientColumns(y0, pitch, tileH, work);
-  gradientColumns(y1, pitch, tileH, work + 16);
-  gradientColumns(y2, pitch, tileH, work + 32);
-  gradientColumns(y3, pitch, tileH, work + 48);
-  for (let row = 0; row < 6; row++, work += 64, to += 6 * next) {
-    if (!usesPoint(tileH, row)) continue;
-    const r0 = v128.load(work);
-    const r1 = v128.load(work, 16);
-    const r2 = v128.load(work, 32);
-    const r3 = v128.load(work, 48);
-    const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
-    const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
-    const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
-    const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-    storeGradients(
-      tileW,
-      v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
-      v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
-      v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
-      v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
-      to,
-      next,
-    );
+  for (let row = 0; row < 6; row++, to += 6 * next) {
+    if (usesPoint(tileH, row)) {
+      const r0 = v128.load(y0);
+      const r1 = v128.load(y1);
+      const r2 = v128.load(y2);
+      const r3 = v128.load(y3);
+      const even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
+      const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
+      const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
+      const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
+      storeGradients(
+        tileW,
+        v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
+        v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
+        v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
+        v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7),
+        to,
+        next,
+      );
+    }
+    y0 += pitch;
+    y1 += pitch;
+    y2 += pitch;
+    y3 += pitch;
   }
-}
-
-function gradientColumns(y: usize, pitch: usize, tileH: i32, to: usize): void {
-  storeGradients(
-    tileH,
-    v128.load(y),
-    v128.load(y + pitch),
-    v128.load(y + 2 * pitch),
-    v128.load(y + 3 * pitch),
-    to,
-    64,
-  );
 }
 
 /** A times as many vectors as there are outputs. */

@@ -1,11 +1,18 @@
 import { bytes } from "./floats";
+import { loadPart, storePart } from "./simd";
+import { gradientStrip2x2, inputStrip2x2 } from "./winograd-2x2";
+import { inputStrip4x4 } from "./winograd-4x4";
+import { gradientStrip4x4 } from "./winograd-4x4-weight";
+import { narrowGradientStrip, narrowInputStrip } from "./winograd-narrow";
 import { usesPoint } from "./winograd-points";
 
 /**
  * How Winograd's convolutions read images: a region of every plane, the whole of it or what one size of tiles covers, and its
- * blocks of tiles. Tiles are numbered through all images, row by row, and taken in panels of eight. The
- * rows of tiles that a block touches are copied to scratch as strips, with their padding: all rows of floats that the tiles read,
- * so that neighbouring strips share none, and a tile stands at the same place for all channels.
+ * blocks of tiles. Tiles are numbered through all images, row by row, and taken in panels of eight.
+ *
+ * A transform goes down the columns first, which neighbouring tiles share: it takes a row of tiles at a time, straight from the
+ * image, to a strip in scratch, which has a row for each point and a column for each of the image and of its padding. A tile
+ * stands at the same place in it for all channels.
  */
 export class WinogradTiles {
   /** Of the source. */
@@ -28,13 +35,22 @@ export class WinogradTiles {
   tiles: i32;
   /** Of one element of a block, and a cache line so that elements keep out of each other's way. */
   inputFloats: i32;
-  /** Rows of a strip, and floats from one to the next. */
-  stripRows: i32;
+  /** Floats from one row of a strip to the next. */
   pitch: i32;
   /** Of one channel's strips. */
   stripFloats: i32;
   /** Where in a thread's scratch stand the places of a block's tiles: bytes from the strips. */
   placesAt: usize;
+
+  /** Rows of a strip. */
+  points(): i32 {
+    return this.tile + 2;
+  }
+
+  /** Where in a thread's scratch the strips begin: behind a row of zeros and what short rows take. */
+  stripsIn(own: usize): usize {
+    return own + bytes(this.pitch + shortFloats);
+  }
 
   /** Whether its tiles are the largest, which use all elements. */
   isWhole(): bool {
@@ -47,6 +63,9 @@ export class WinogradTiles {
     return usesPoint(this.tileH, element / 6) && usesPoint(this.tileW, element % 6);
   }
 }
+
+/** Six vectors of image and six of a strip: see `transformShort`. */
+const shortFloats = 48;
 
 /** Where the n-th of so many blocks begins, which are as even as can be. */
 export function cutAt(n: i32, blocks: i32, total: i32): i32 {
@@ -61,7 +80,7 @@ export function placeTiles(
   tiles: i32,
   own: usize,
 ): void {
-  memory.fill(own, 0, bytes(channels * plan.stripFloats));
+  memory.fill(own, 0, bytes(channels * plan.stripFloats + plan.pitch + shortFloats));
   const firstRow = first / plan.tileColumns;
   const firstColumn = first % plan.tileColumns;
   const places = own + plan.placesAt;
@@ -71,15 +90,19 @@ export function placeTiles(
     const column = (tile % plan.tileColumns) - (strip === 0 ? firstColumn : 0);
     store<usize>(
       places + bytes(i),
-      bytes(plan.stripRows * strip * plan.pitch + plan.tileW * column),
+      bytes(plan.points() * strip * plan.pitch + plan.tileW * column),
     );
   }
 }
 
-/** Copies the strips of some channels. Only floats inside the image are written: the others stay zero. */
-export function copyStrips(
+/**
+ * The strips of some channels: B' d of every column, or A dy for the gradient of a weight. Only columns inside the image are
+ * written: the others stay zero.
+ */
+export function transformStrips(
   plan: WinogradTiles,
   source: usize,
+  isGradient: bool,
   channel: i32,
   channels: i32,
   first: i32,
@@ -94,15 +117,10 @@ export function copyStrips(
   let image = source + <usize>(n * plan.channels + channel) * plane;
   let rowOfImage = firstRow % plan.tileRows;
   let shift = plan.firstW + plan.tileW * (first % plan.tileColumns) - plan.paddingW;
-  for (let row = firstRow; row < endRow; row++, own += bytes(plan.stripRows * plan.pitch)) {
-    copyStrip(
-      plan,
-      image,
-      channels,
-      plan.firstH + plan.tileH * rowOfImage - plan.paddingH,
-      shift,
-      own,
-    );
+  let strip = plan.stripsIn(own);
+  for (let row = firstRow; row < endRow; row++, strip += bytes(plan.points() * plan.pitch)) {
+    const h = plan.firstH + plan.tileH * rowOfImage - plan.paddingH;
+    transformStrip(plan, image, isGradient, channels, h, shift, strip, own);
     shift = plan.firstW - plan.paddingW;
     if (++rowOfImage === plan.tileRows) {
       rowOfImage = 0;
@@ -111,32 +129,95 @@ export function copyStrips(
   }
 }
 
-/** The rows of an image's channels from row h on; column w of the strip is column w + shift of the image. */
-function copyStrip(
+/** From row h of an image's channels on; column w of the strip is column w + shift of the image. */
+function transformStrip(
   plan: WinogradTiles,
   image: usize,
+  isGradient: bool,
   channels: i32,
   h: i32,
   shift: i32,
   strip: usize,
+  zeros: usize,
 ): void {
   const left = max(0, -shift);
   const count = min(plan.pitch, plan.W - shift) - left;
   if (count <= 0) return;
-  const top = max(0, -h);
-  const bottom = min(plan.stripRows - plan.tile + plan.tileH, plan.H - h);
-  let from = image + bytes((h + top) * plan.W + left + shift);
-  let to = strip + bytes(top * plan.pitch + left);
+  const end = min(plan.H, h + plan.tileH + (isGradient ? 0 : 2));
+  const row = bytes(plan.W);
+  let d = image + bytes(h * plan.W + left + shift);
+  let to = strip + bytes(left);
   for (let i = 0; i < channels; i++) {
-    let source = from;
-    let target = to;
-    for (let row = top; row < bottom; row++) {
-      copyRun(source, target, count);
-      source += bytes(plan.W);
-      target += bytes(plan.pitch);
+    const r0 = <u32>h < <u32>end ? d : zeros;
+    const r1 = <u32>(h + 1) < <u32>end ? d + row : zeros;
+    const r2 = <u32>(h + 2) < <u32>end ? d + 2 * row : zeros;
+    const r3 = <u32>(h + 3) < <u32>end ? d + 3 * row : zeros;
+    const r4 = <u32>(h + 4) < <u32>end ? d + 4 * row : zeros;
+    const r5 = <u32>(h + 5) < <u32>end ? d + 5 * row : zeros;
+    if (count < 4) {
+      const short = zeros + bytes(plan.pitch);
+      transformShort(plan, isGradient, r0, r1, r2, r3, r4, r5, count, short, to);
+    } else {
+      transformRows(plan, isGradient, r0, r1, r2, r3, r4, r5, count, to, bytes(plan.pitch));
     }
-    from += bytes(plan.H * plan.W);
+    d += bytes(plan.H * plan.W);
     to += bytes(plan.stripFloats);
+  }
+}
+
+/** Fewer columns than a vector has, with zeros behind them. */
+function transformShort(
+  plan: WinogradTiles,
+  isGradient: bool,
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  r4: usize,
+  r5: usize,
+  count: i32,
+  short: usize,
+  to: usize,
+): void {
+  v128.store(short, loadPart(r0, count, 0));
+  v128.store(short, loadPart(r1, count, 0), 16);
+  v128.store(short, loadPart(r2, count, 0), 32);
+  v128.store(short, loadPart(r3, count, 0), 48);
+  v128.store(short, loadPart(r4, count, 0), 64);
+  v128.store(short, loadPart(r5, count, 0), 80);
+  r1 = short + 16;
+  r2 = short + 32;
+  r3 = short + 48;
+  transformRows(plan, isGradient, short, r1, r2, r3, short + 64, short + 80, 4, short + 96, 16);
+  let from = short + 96;
+  for (let point = 0; point < plan.points(); point++, from += 16, to += bytes(plan.pitch)) {
+    storePart(to, count, v128.load(from));
+  }
+}
+
+/** At least four columns, of as many rows as a tile has. */
+function transformRows(
+  plan: WinogradTiles,
+  isGradient: bool,
+  r0: usize,
+  r1: usize,
+  r2: usize,
+  r3: usize,
+  r4: usize,
+  r5: usize,
+  count: i32,
+  to: usize,
+  pitch: usize,
+): void {
+  const tileH = plan.tileH;
+  if (isGradient) {
+    if (plan.tile === 2) gradientStrip2x2(r0, r1, count, to, pitch);
+    else if (tileH === 4) gradientStrip4x4(r0, r1, r2, r3, count, to, pitch);
+    else narrowGradientStrip(r0, r1, r2, r3, tileH, count, to, pitch);
+  } else {
+    if (plan.tile === 2) inputStrip2x2(r0, r1, r2, r3, count, to, pitch);
+    else if (tileH === 4) inputStrip4x4(r0, r1, r2, r3, r4, r5, count, to, pitch);
+    else narrowInputStrip(r0, r1, r2, r3, r4, r5, tileH, count, to, pitch);
   }
 }
 

@@ -4,7 +4,7 @@ import { transformGradient2x2, transformInput2x2 } from "./winograd-2x2";
 import { transformInput4x4 } from "./winograd-4x4";
 import { transformGradient4x4 } from "./winograd-4x4-weight";
 import { transformNarrowGradient, transformNarrowInput } from "./winograd-narrow";
-import { copyStrips, cutAt, placeTiles, WinogradTiles } from "./winograd-strips";
+import { cutAt, placeTiles, transformStrips, WinogradTiles } from "./winograd-strips";
 
 /**
  * How a region of the gradient of a weight is cut; those of all regions stand one behind the other. Every region is cut into as
@@ -99,30 +99,29 @@ function transformRegion(
   const tiles = plan.tilesIn(block);
   const start = channelBlock * plan.channelsPerBlock;
   const end = min(start + plan.channelsPerBlock, plan.channels);
-  const work = own + plan.workAt;
   placeTiles(plan, 8, first, tiles, own);
   for (let c = start; c < end; c += 8, inputs += bytes(8 * depth)) {
-    copyStrips(plan, x, c, min(8, end - c), first, tiles, own);
+    transformStrips(plan, x, false, c, min(8, end - c), first, tiles, own);
     let to = inputs;
     for (let i = 0; i < tiles; i++, to += 32) {
-      const d = own + load<usize>(own + plan.placesAt + bytes(i));
-      transformPixels(plan, d, work, to);
-      transformPixels(plan, d + bytes(4 * plan.stripFloats), work, to + 16);
+      const d = plan.stripsIn(own) + load<usize>(own + plan.placesAt + bytes(i));
+      transformPixels(plan, d, to);
+      transformPixels(plan, d + bytes(4 * plan.stripFloats), to + 16);
     }
   }
 }
 
 /** One tile of four channels. */
-function transformPixels(plan: WinogradTiles, d0: usize, work: usize, to: usize): void {
+function transformPixels(plan: WinogradTiles, d0: usize, to: usize): void {
   const plane = bytes(plan.stripFloats);
   const pitch = bytes(plan.pitch);
   const next = bytes(plan.inputFloats);
   const d1 = d0 + plane;
   const d2 = d1 + plane;
   const d3 = d2 + plane;
-  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
-  else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, work, to, next);
-  else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, work, to, next);
+  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, to, next);
+  else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, to, next);
+  else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
 }
 
 /** A dy A' of a block of tiles, for a block of output channels. `reading` has a `WinogradTiles` for dy per region. */
@@ -146,7 +145,7 @@ export function transformGradients(
     const count = region.tilesIn(block);
     placeTiles(tiles, 4, first, count, own);
     for (let k = 0; k < channels; k += 4) {
-      copyStrips(tiles, dy, start + k, min(4, channels - k), first, count, own);
+      transformStrips(tiles, dy, true, start + k, min(4, channels - k), first, count, own);
       transformFour(region, tiles, k, count, depth, before, gradients, own);
     }
     before += count;
@@ -175,33 +174,24 @@ function transformFour(
     gradients + bytes(placeInPanels(other, plan.sixes, depth)) + <usize>before * otherStep;
   const isWhole = second === to + 8;
   for (let i = 0; i < tiles; i++, to += step, second += otherStep) {
-    const y = own + load<usize>(own + reading.placesAt + bytes(i));
+    const y = reading.stripsIn(own) + load<usize>(own + reading.placesAt + bytes(i));
     if (isWhole) {
-      transformGradient(reading, y, work, to, next);
+      transformGradient(reading, y, to, next);
     } else {
-      transformGradient(reading, y, work, work + halvesAt, 16);
-      storeHalves(work + halvesAt, plan.elements, to, second, next);
+      transformGradient(reading, y, work, 16);
+      storeHalves(work, plan.elements, to, second, next);
     }
   }
 }
 
-/** Where in the work of the transforms the halves are: behind what the transforms of gradients need. */
-const halvesAt: usize = 448;
-
 /** One tile of four output channels. */
-function transformGradient(
-  reading: WinogradTiles,
-  y0: usize,
-  work: usize,
-  to: usize,
-  next: usize,
-): void {
+function transformGradient(reading: WinogradTiles, y0: usize, to: usize, next: usize): void {
   const plane = bytes(reading.stripFloats);
   const pitch = bytes(reading.pitch);
   const y1 = y0 + plane;
   const y2 = y1 + plane;
   const y3 = y2 + plane;
-  if (reading.tile === 2) transformGradient2x2(y0, y1, y2, y3, pitch, work, to, next);
-  else if (reading.isWhole()) transformGradient4x4(y0, y1, y2, y3, pitch, work, to, next);
-  else transformNarrowGradient(y0, y1, y2, y3, pitch, reading.tileH, reading.tileW, work, to, next);
+  if (reading.tile === 2) transformGradient2x2(y0, y1, y2, y3, pitch, to, next);
+  else if (reading.isWhole()) transformGradient4x4(y0, y1, y2, y3, pitch, to, next);
+  else transformNarrowGradient(y0, y1, y2, y3, pitch, reading.tileH, reading.tileW, to, next);
 }

@@ -7,7 +7,7 @@ import { transformInput4x4, transformOutput4x4 } from "./winograd-4x4";
 import { transformKernels, WinogradPlan } from "./winograd-kernels";
 import { transformNarrowInput, transformNarrowOutput } from "./winograd-narrow";
 import { product4x8, product6x8 } from "./winograd-products";
-import { copyStrips, placeTiles } from "./winograd-strips";
+import { placeTiles, transformStrips } from "./winograd-strips";
 
 /**
  * Convolutions of 3 x 3 and stride 1 with 36 multiplications where 144 would be needed, for each tile of 4 x 4 outputs, or 16
@@ -108,43 +108,36 @@ function transformInputs(
   inputs: usize,
   own: usize,
 ): void {
-  const work = own + plan.workAt;
   const first = plan.firstPanel(block);
   const count = plan.firstPanel(block + 1) - first;
   placeTiles(plan, 2, 8 * first, 8 * count, own);
   for (let c = 0; c < plan.channels; c += 2, inputs += 64) {
     // Two channels make whole cache lines of inputs.
     const pair = min(2, plan.channels - c);
-    copyStrips(plan, source, c, pair, 8 * first, 8 * count, own);
+    transformStrips(plan, source, false, c, pair, 8 * first, 8 * count, own);
     let to = inputs;
     let place = own + plan.placesAt;
     for (let panel = 0; panel < count; panel++, place += 32, to += bytes(8 * plan.channels)) {
       for (let i = 0; i < pair; i++) {
-        const strips = own + bytes(i * plan.stripFloats);
+        const strips = plan.stripsIn(own) + bytes(i * plan.stripFloats);
         const at = to + ((<usize>i) << 5);
-        transformFour(plan, place, strips, work, at);
-        transformFour(plan, place + 16, strips, work, at + 16);
+        transformFour(plan, place, strips, at);
+        transformFour(plan, place + 16, strips, at + 16);
       }
     }
   }
 }
 
-function transformFour(
-  plan: WinogradPlan,
-  place: usize,
-  strips: usize,
-  work: usize,
-  to: usize,
-): void {
+function transformFour(plan: WinogradPlan, place: usize, strips: usize, to: usize): void {
   const next = bytes(plan.inputFloats);
   const pitch = bytes(plan.pitch);
   const d0 = strips + load<usize>(place);
   const d1 = strips + load<usize>(place, 4);
   const d2 = strips + load<usize>(place, 8);
   const d3 = strips + load<usize>(place, 12);
-  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, work, to, next);
-  else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, work, to, next);
-  else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, work, to, next);
+  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, to, next);
+  else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, to, next);
+  else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
 }
 
 /** The outputs of a block of tiles and of output channels. */
