@@ -166,7 +166,8 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   const inputFloats = 8 * blocks.panelsPerBlock * channels + 16;
   const kernelFloats = channelsPerBlock * channels + 16;
   const places = stripFloatsOf(blocks.regions, tiling, 2);
-  const work = places + roundUp(8 * blocks.panelsPerBlock, 16);
+  // A tile's place among inputs is one word, among outputs three.
+  const work = places + roundUp(3 * 8 * blocks.panelsPerBlock, 16);
   const factor = work + workFloats + tapFloats;
   const products = factor + elements * (sharesInputs ? kernelFloats : inputFloats);
   const end = products + 8 * elements * blocks.panelsPerBlock * channelsPerBlock;

@@ -129,13 +129,7 @@ export function transformOutput2x2(m: usize, bias: v128, work: usize): void {
 }
 
 /** A down four columns or more of two rows, as `inputStrip2x2`. */
-export function gradientStrip2x2(
-  r0: usize,
-  r1: usize,
-  count: i32,
-  to: usize,
-  pitch: usize,
-): void {
+export function gradientStrip2x2(r0: usize, r1: usize, count: i32, to: usize, pitch: usize): void {
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     storeGradient(v128.load(r0 + at), v128.load(r1 + at), to + at, pitch);

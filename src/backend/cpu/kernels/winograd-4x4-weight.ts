@@ -97,6 +97,8 @@ export function transformSums4x4(m: usize, work: usize, kernels: usize, count: i
 }
 
 /** G' times six vectors. */
+// @ts-ignore: a decorator of AssemblyScript
+@inline
 function storeSums(m: usize, step: usize, to: usize, next: usize): void {
   const m1 = v128.load(m + step);
   const m2 = v128.load(m + 2 * step);

@@ -122,6 +122,8 @@ export function transformKernel4x4(
 }
 
 /** G times three vectors. */
+// @ts-ignore: a decorator of AssemblyScript
+@inline
 function storeKernel(g0: v128, g1: v128, g2: v128, to: usize, next: usize): void {
   v128.store(to, f32x4.mul(f32x4.splat(atZero), g0));
   let even = madd(f32x4.splat(aa * atA), g2, f32x4.mul(f32x4.splat(atA), g0));
@@ -135,10 +137,19 @@ function storeKernel(g0: v128, g1: v128, g2: v128, to: usize, next: usize): void
   v128.store(to + 5 * next, g2);
 }
 
-/** A' m A + bias of four tiles whose 36 elements lie 32 bytes apart: to `work`, as [row][tile][column]. */
-export function transformOutput4x4(m: usize, bias: v128, work: usize): void {
+/** A' m A + bias of four tiles whose 36 elements lie 32 bytes apart: to y0 ... y3, in rows `pitch` bytes apart. */
+export function transformOutput4x4(
+  m: usize,
+  bias: v128,
+  work: usize,
+  y0: usize,
+  y1: usize,
+  y2: usize,
+  y3: usize,
+  pitch: usize,
+): void {
   // Columns first, as [row][column][tile].
-  let to = work + 256;
+  let to = work;
   for (let column: usize = 0; column < 6; column++, m += 32, to += 16) {
     storeOutput(
       v128.load(m),
@@ -150,29 +161,32 @@ export function transformOutput4x4(m: usize, bias: v128, work: usize): void {
       to,
     );
   }
-  let from = work + 256;
-  for (const end = work + 256; work < end; work += 64, from += 96) {
-    const m1 = v128.load(from, 16);
-    const m2 = v128.load(from, 32);
-    const m3 = v128.load(from, 48);
-    const m4 = v128.load(from, 64);
+  for (const end = work + 384; work < end; work += 96) {
+    const m1 = v128.load(work, 16);
+    const m2 = v128.load(work, 32);
+    const m3 = v128.load(work, 48);
+    const m4 = v128.load(work, 64);
     const sumA = f32x4.add(m1, m2);
     const sumB = f32x4.add(m3, m4);
     const lessA = f32x4.sub(m1, m2);
     const lessB = f32x4.sub(m3, m4);
-    const r0 = f32x4.add(f32x4.add(v128.load(from), bias), f32x4.add(sumA, sumB));
+    const r0 = f32x4.add(f32x4.add(v128.load(work), bias), f32x4.add(sumA, sumB));
     const r1 = madd(f32x4.splat(b), lessB, madd(f32x4.splat(a), lessA, bias));
     const r2 = madd(f32x4.splat(bb), sumB, madd(f32x4.splat(aa), sumA, bias));
-    const rest = f32x4.add(v128.load(from, 80), bias);
+    const rest = f32x4.add(v128.load(work, 80), bias);
     const r3 = madd(f32x4.splat(bbb), lessB, madd(f32x4.splat(aaa), lessA, rest));
     const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
     const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
     const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
     const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
-    v128.store(work, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
-    v128.store(work, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7), 16);
-    v128.store(work, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 32);
-    v128.store(work, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 48);
+    v128.store(y0, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+    v128.store(y1, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7));
+    v128.store(y2, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5));
+    v128.store(y3, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7));
+    y0 += pitch;
+    y1 += pitch;
+    y2 += pitch;
+    y3 += pitch;
   }
 }
 

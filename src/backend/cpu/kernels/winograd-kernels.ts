@@ -72,14 +72,7 @@ const mostChannels = 8;
 const rowBytes: usize = 4 * 9 * mostChannels;
 
 /** The taps of output channels from k and channels from c on, as [output channel][channel][tap]; the last output channel stands in for those that are missing. */
-function copyTaps(
-  plan: WinogradPlan,
-  weight: usize,
-  k: i32,
-  rows: i32,
-  c: i32,
-  taps: usize,
-): void {
+function copyTaps(plan: WinogradPlan, weight: usize, k: i32, rows: i32, c: i32, taps: usize): void {
   const channels = min(mostChannels, plan.channels - c);
   const last = plan.outChannels - 1 - k;
   weight += bytes(k * plan.outStride + c * plan.stride);

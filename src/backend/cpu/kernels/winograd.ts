@@ -176,10 +176,12 @@ function multiply(
   }
   const firstChannel = rowOfPanel(firstRows, plan.sixes);
   const count = min(rowOfPanel(endRows, plan.sixes), plan.outChannels) - firstChannel;
+  placeOutputs(plan, 8 * first, 8 * panels, own);
   for (let k = 0; k < count; k++) {
     const channel = firstChannel + k;
     const added: f32 = bias === 0 ? 0 : load<f32>(bias + bytes(channel));
-    storeTiles(plan, products + <usize>k * next, out, channel, first, panels, added, own);
+    const plane = out + bytes(channel * plan.outH * plan.outW);
+    storeTiles(plan, products + <usize>k * next, plane, 8 * panels, f32x4.splat(added), own);
   }
 }
 
@@ -213,51 +215,77 @@ function multiplyPanels(
   }
 }
 
+/** Writes where the outputs of a block's tiles go, in bytes from the first image's plane, and how many rows and columns of them. */
+function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: usize): void {
+  const endH = min(plan.outH, plan.firstH + plan.tileRows * plan.tileH);
+  const endW = min(plan.outW, plan.firstW + plan.tileColumns * plan.tileW);
+  let place = own + plan.placesAt;
+  for (let tile = first; tile < first + tiles; tile++, place += placeBytes) {
+    const row = tile / plan.tileColumns;
+    const image = row / plan.tileRows;
+    const h = plan.firstH + (row - image * plan.tileRows) * plan.tileH;
+    const w = plan.firstW + (tile - row * plan.tileColumns) * plan.tileW;
+    const rowInAll = image * plan.outChannels * plan.outH + h;
+    const rows = tile < plan.tiles ? min(plan.tileH, endH - h) : 0;
+    store<usize>(place, bytes(rowInAll * plan.outW + w));
+    store<i32>(place, rows, 4);
+    store<i32>(place, min(plan.tileW, endW - w), 8);
+  }
+}
+
+const placeBytes: usize = 12;
+
 /** A' m A of one output channel's tiles. */
 function storeTiles(
   plan: WinogradPlan,
   products: usize,
   out: usize,
-  channel: i32,
-  firstPanel: i32,
-  panels: i32,
-  bias: f32,
+  tiles: i32,
+  bias: v128,
   own: usize,
 ): void {
   const work = own + plan.workAt;
-  const plane = bytes(plan.outH * plan.outW);
   const row = bytes(plan.outW);
-  let tile = 8 * firstPanel;
-  const end = min(tile + 8 * panels, plan.tiles);
-  const tileRow = tile / plan.tileColumns;
-  const bias4 = f32x4.splat(bias);
-  const endH = min(plan.outH, plan.firstH + plan.tileRows * plan.tileH);
-  const endW = min(plan.outW, plan.firstW + plan.tileColumns * plan.tileW);
-  let h = plan.firstH + (tileRow % plan.tileRows) * plan.tileH;
-  let w = plan.firstW + (tile % plan.tileColumns) * plan.tileW;
-  out += <usize>((tileRow / plan.tileRows) * plan.outChannels + channel) * plane;
-  for (; tile < end; tile += 4) {
-    if (plan.tile === 2) transformOutput2x2(products, bias4, work);
-    else if (plan.isWhole()) transformOutput4x4(products, bias4, work);
-    else transformNarrowOutput(products, bias4, plan.tileH, plan.tileW, work);
-    products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
-    const count = min(4, end - tile);
-    for (let i = 0; i < count; i++) {
-      const to = out + <usize>h * row + bytes(w);
-      const rows = min(plan.tileH, endH - h);
-      storeTile(work + ((<usize>i) << 4), to, row, rows, min(plan.tileW, endW - w));
-      w += plan.tileW;
-      if (w < endW) continue;
-      w = plan.firstW;
-      h += plan.tileH;
-      if (h < endH) continue;
-      h = plan.firstH;
-      out += <usize>plan.outChannels * plane;
+  let place = own + plan.placesAt;
+  for (let tile = 0; tile < tiles; tile += 4, place += 4 * placeBytes) {
+    if (plan.isWhole() && plan.tile === 4 && areWhole(place)) {
+      const y0 = out + load<usize>(place);
+      const y1 = out + load<usize>(place + placeBytes);
+      const y2 = out + load<usize>(place + 2 * placeBytes);
+      const y3 = out + load<usize>(place + 3 * placeBytes);
+      transformOutput4x4(products, bias, work, y0, y1, y2, y3, row);
+    } else {
+      transformOutput(plan, products, bias, work);
+      for (let i: usize = 0; i < 4; i++) storeTile(work + 16 * i, out, row, place + placeBytes * i);
     }
+    products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
   }
 }
 
-/** Some rows and columns of a tile. */
-function storeTile(from: usize, to: usize, row: usize, rows: i32, columns: i32): void {
+/** Whether nothing of four tiles of 4 x 4 hangs over an edge. */
+function areWhole(place: usize): bool {
+  for (let i: usize = 0; i < 4; i++, place += placeBytes) {
+    if (load<i32>(place, 4) !== 4 || load<i32>(place, 8) !== 4) return false;
+  }
+  return true;
+}
+
+/** Those of four tiles: to `work`, as [row][tile][column] with room for four columns. */
+function transformOutput(plan: WinogradPlan, products: usize, bias: v128, work: usize): void {
+  if (plan.tile === 2) {
+    transformOutput2x2(products, bias, work);
+  } else if (plan.isWhole()) {
+    const rows = work + 384;
+    transformOutput4x4(products, bias, rows, work, work + 16, work + 32, work + 48, 64);
+  } else {
+    transformNarrowOutput(products, bias, plan.tileH, plan.tileW, work);
+  }
+}
+
+/** The rows and columns of a tile that are inside the plane. */
+function storeTile(from: usize, out: usize, row: usize, place: usize): void {
+  const rows = load<i32>(place, 4);
+  const columns = load<i32>(place, 8);
+  let to = out + load<usize>(place);
   for (let i = 0; i < rows; i++, from += 64, to += row) storePart(to, columns, v128.load(from));
 }
