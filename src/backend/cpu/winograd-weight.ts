@@ -88,9 +88,7 @@ function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
     ...[cut.gradientFloats, cut.sumFloats, Number(cut.shares)],
     ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
   ]);
-  const reading = regions.flatMap((region) =>
-    tilesPlan(dy, cut, region, at(cut.gradientFloats)),
-  );
+  const reading = regions.flatMap((region) => tilesPlan(dy, cut, region, at(cut.gradientFloats)));
   return { plan, reading };
 }
 

@@ -16,7 +16,7 @@ export function gradientStrip4x4(
 ): void {
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
-    storeGradient(
+    AlongWeight.storeGradient(
       v128.load(r0 + at),
       v128.load(r1 + at),
       v128.load(r2 + at),
@@ -47,7 +47,7 @@ export function transformGradient4x4(
     const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
     const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
     const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-    storeGradient(
+    AlongWeight.storeGradient(
       v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
       v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
       v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
@@ -62,54 +62,50 @@ export function transformGradient4x4(
   }
 }
 
-/** A times four vectors. */
-// @ts-ignore: a decorator of AssemblyScript
-@inline
-export function storeGradient(
-  y0: v128,
-  y1: v128,
-  y2: v128,
-  y3: v128,
-  to: usize,
-  next: usize,
-): void {
-  v128.store(to, y0);
-  let even = madd(f32x4.splat(aa), y2, y0);
-  let odd = madd(f32x4.splat(aaa), y3, f32x4.mul(f32x4.splat(a), y1));
-  v128.store(to + next, f32x4.add(even, odd));
-  v128.store(to + 2 * next, f32x4.sub(even, odd));
-  even = madd(f32x4.splat(bb), y2, y0);
-  odd = madd(f32x4.splat(bbb), y3, f32x4.mul(f32x4.splat(b), y1));
-  v128.store(to + 3 * next, f32x4.add(even, odd));
-  v128.store(to + 4 * next, f32x4.sub(even, odd));
-  v128.store(to + 5 * next, y3);
+/** The transforms along one side. They are inlined, because a call of each costs a seventh of the whole; only methods can be. */
+// biome-ignore lint/complexity/noStaticOnlyClass: the decorator is for methods
+export class AlongWeight {
+  /** A times four vectors. */
+  @inline
+  static storeGradient(y0: v128, y1: v128, y2: v128, y3: v128, to: usize, next: usize): void {
+    v128.store(to, y0);
+    let even = madd(f32x4.splat(aa), y2, y0);
+    let odd = madd(f32x4.splat(aaa), y3, f32x4.mul(f32x4.splat(a), y1));
+    v128.store(to + next, f32x4.add(even, odd));
+    v128.store(to + 2 * next, f32x4.sub(even, odd));
+    even = madd(f32x4.splat(bb), y2, y0);
+    odd = madd(f32x4.splat(bbb), y3, f32x4.mul(f32x4.splat(b), y1));
+    v128.store(to + 3 * next, f32x4.add(even, odd));
+    v128.store(to + 4 * next, f32x4.sub(even, odd));
+    v128.store(to + 5 * next, y3);
+  }
+
+  /** G' times six vectors. */
+  @inline
+  static storeSums(m: usize, step: usize, to: usize, next: usize): void {
+    const m1 = v128.load(m + step);
+    const m2 = v128.load(m + 2 * step);
+    const m3 = v128.load(m + 3 * step);
+    const m4 = v128.load(m + 4 * step);
+    const sumA = f32x4.mul(f32x4.splat(atA), f32x4.add(m1, m2));
+    const sumB = f32x4.mul(f32x4.splat(atB), f32x4.add(m3, m4));
+    const lessA = f32x4.mul(f32x4.splat(a * atA), f32x4.sub(m1, m2));
+    const lessB = f32x4.mul(f32x4.splat(b * atB), f32x4.sub(m3, m4));
+    v128.store(to, madd(f32x4.splat(atZero), v128.load(m), f32x4.add(sumA, sumB)));
+    v128.store(to + next, f32x4.add(lessA, lessB));
+    const last = madd(f32x4.splat(aa), sumA, v128.load(m + 5 * step));
+    v128.store(to + 2 * next, madd(f32x4.splat(bb), sumB, last));
+  }
 }
 
 /** G' m G of four channels, whose 36 elements lie 32 bytes apart: `count` kernels of 3 x 3 floats, one behind the other. */
 export function transformSums4x4(m: usize, work: usize, kernels: usize, count: i32): void {
   // Columns first, as [row][column].
   for (let column: usize = 0; column < 6; column++) {
-    storeSums(m + 32 * column, 192, work + 16 * column, 96);
+    AlongWeight.storeSums(m + 32 * column, 192, work + 16 * column, 96);
   }
   const taps = work + 288;
-  for (let row: usize = 0; row < 3; row++) storeSums(work + 96 * row, 16, taps + 48 * row, 16);
+  for (let row: usize = 0; row < 3; row++)
+    AlongWeight.storeSums(work + 96 * row, 16, taps + 48 * row, 16);
   storeKernels(taps, kernels, count);
-}
-
-/** G' times six vectors. */
-// @ts-ignore: a decorator of AssemblyScript
-@inline
-function storeSums(m: usize, step: usize, to: usize, next: usize): void {
-  const m1 = v128.load(m + step);
-  const m2 = v128.load(m + 2 * step);
-  const m3 = v128.load(m + 3 * step);
-  const m4 = v128.load(m + 4 * step);
-  const sumA = f32x4.mul(f32x4.splat(atA), f32x4.add(m1, m2));
-  const sumB = f32x4.mul(f32x4.splat(atB), f32x4.add(m3, m4));
-  const lessA = f32x4.mul(f32x4.splat(a * atA), f32x4.sub(m1, m2));
-  const lessB = f32x4.mul(f32x4.splat(b * atB), f32x4.sub(m3, m4));
-  v128.store(to, madd(f32x4.splat(atZero), v128.load(m), f32x4.add(sumA, sumB)));
-  v128.store(to + next, f32x4.add(lessA, lessB));
-  const last = madd(f32x4.splat(aa), sumA, v128.load(m + 5 * step));
-  v128.store(to + 2 * next, madd(f32x4.splat(bb), sumB, last));
 }

@@ -18,7 +18,7 @@ export function inputStrip4x4(
 ): void {
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
-    storeInput(
+    Along.storeInput(
       v128.load(r0 + at),
       v128.load(r1 + at),
       v128.load(r2 + at),
@@ -53,7 +53,7 @@ export function transformInput4x4(
     const odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
     const even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
     const odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-    storeInput(
+    Along.storeInput(
       v128.shuffle<f32>(even01, even23, 0, 1, 4, 5),
       v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5),
       v128.shuffle<f32>(even01, even23, 2, 3, 6, 7),
@@ -70,29 +70,47 @@ export function transformInput4x4(
   }
 }
 
-/** B' times six vectors. */
-// @ts-ignore: a decorator of AssemblyScript; a call costs a seventh of the transform
-@inline
-export function storeInput(
-  d0: v128,
-  d1: v128,
-  d2: v128,
-  d3: v128,
-  d4: v128,
-  d5: v128,
-  to: usize,
-  next: usize,
-): void {
-  v128.store(to, madd(f32x4.splat(product), d0, madd(f32x4.splat(-sum), d2, d4)));
-  let even = madd(f32x4.splat(-bb), d2, d4);
-  let odd = madd(f32x4.splat(-bb), d1, d3);
-  v128.store(to + next, madd(f32x4.splat(a), odd, even));
-  v128.store(to + 2 * next, madd(f32x4.splat(-a), odd, even));
-  even = madd(f32x4.splat(-aa), d2, d4);
-  odd = madd(f32x4.splat(-aa), d1, d3);
-  v128.store(to + 3 * next, madd(f32x4.splat(b), odd, even));
-  v128.store(to + 4 * next, madd(f32x4.splat(-b), odd, even));
-  v128.store(to + 5 * next, madd(f32x4.splat(product), d1, madd(f32x4.splat(-sum), d3, d5)));
+/** The transforms along one side. They are inlined, because a call of each costs a seventh of the whole; only methods can be. */
+// biome-ignore lint/complexity/noStaticOnlyClass: the decorator is for methods
+export class Along {
+  /** B' times six vectors. */
+  @inline
+  static storeInput(
+    d0: v128,
+    d1: v128,
+    d2: v128,
+    d3: v128,
+    d4: v128,
+    d5: v128,
+    to: usize,
+    next: usize,
+  ): void {
+    v128.store(to, madd(f32x4.splat(product), d0, madd(f32x4.splat(-sum), d2, d4)));
+    let even = madd(f32x4.splat(-bb), d2, d4);
+    let odd = madd(f32x4.splat(-bb), d1, d3);
+    v128.store(to + next, madd(f32x4.splat(a), odd, even));
+    v128.store(to + 2 * next, madd(f32x4.splat(-a), odd, even));
+    even = madd(f32x4.splat(-aa), d2, d4);
+    odd = madd(f32x4.splat(-aa), d1, d3);
+    v128.store(to + 3 * next, madd(f32x4.splat(b), odd, even));
+    v128.store(to + 4 * next, madd(f32x4.splat(-b), odd, even));
+    v128.store(to + 5 * next, madd(f32x4.splat(product), d1, madd(f32x4.splat(-sum), d3, d5)));
+  }
+
+  /** G times three vectors. */
+  @inline
+  static storeKernel(g0: v128, g1: v128, g2: v128, to: usize, next: usize): void {
+    v128.store(to, f32x4.mul(f32x4.splat(atZero), g0));
+    let even = madd(f32x4.splat(aa * atA), g2, f32x4.mul(f32x4.splat(atA), g0));
+    let odd = f32x4.mul(f32x4.splat(a * atA), g1);
+    v128.store(to + next, f32x4.add(even, odd));
+    v128.store(to + 2 * next, f32x4.sub(even, odd));
+    even = madd(f32x4.splat(bb * atB), g2, f32x4.mul(f32x4.splat(atB), g0));
+    odd = f32x4.mul(f32x4.splat(b * atB), g1);
+    v128.store(to + 3 * next, f32x4.add(even, odd));
+    v128.store(to + 4 * next, f32x4.sub(even, odd));
+    v128.store(to + 5 * next, g2);
+  }
 }
 
 /** G g G' of four kernels of 3 x 3 floats, taken backwards if asked for. Its 36 elements go `next` bytes apart. */
@@ -113,28 +131,18 @@ export function transformKernel4x4(
   for (let column: usize = 0; column < 3; column++) {
     const g = first + column * step;
     const row: usize = 3 * step;
-    storeKernel(v128.load(g), v128.load(g + row), v128.load(g + 2 * row), rows + 16 * column, 48);
+    Along.storeKernel(
+      v128.load(g),
+      v128.load(g + row),
+      v128.load(g + 2 * row),
+      rows + 16 * column,
+      48,
+    );
   }
   for (let row: usize = 0; row < 6; row++) {
     const g = rows + 48 * row;
-    storeKernel(v128.load(g), v128.load(g, 16), v128.load(g, 32), to + 6 * row * next, next);
+    Along.storeKernel(v128.load(g), v128.load(g, 16), v128.load(g, 32), to + 6 * row * next, next);
   }
-}
-
-/** G times three vectors. */
-// @ts-ignore: a decorator of AssemblyScript
-@inline
-function storeKernel(g0: v128, g1: v128, g2: v128, to: usize, next: usize): void {
-  v128.store(to, f32x4.mul(f32x4.splat(atZero), g0));
-  let even = madd(f32x4.splat(aa * atA), g2, f32x4.mul(f32x4.splat(atA), g0));
-  let odd = f32x4.mul(f32x4.splat(a * atA), g1);
-  v128.store(to + next, f32x4.add(even, odd));
-  v128.store(to + 2 * next, f32x4.sub(even, odd));
-  even = madd(f32x4.splat(bb * atB), g2, f32x4.mul(f32x4.splat(atB), g0));
-  odd = f32x4.mul(f32x4.splat(b * atB), g1);
-  v128.store(to + 3 * next, f32x4.add(even, odd));
-  v128.store(to + 4 * next, f32x4.sub(even, odd));
-  v128.store(to + 5 * next, g2);
 }
 
 /** A' m A + bias of four tiles whose 36 elements lie 32 bytes apart: to y0 ... y3, in rows `pitch` bytes apart. */

@@ -1,6 +1,6 @@
 import { madd } from "./simd";
-import { storeInput } from "./winograd-4x4";
-import { storeGradient } from "./winograd-4x4-weight";
+import { Along } from "./winograd-4x4";
+import { AlongWeight } from "./winograd-4x4-weight";
 import { a, aa, aaa, b, bb, bbb, usesPoint } from "./winograd-points";
 
 /**
@@ -94,7 +94,7 @@ function storeInputs(
   next: usize,
 ): void {
   if (outputs === 4) {
-    storeInput(d0, d1, d2, d3, d4, d5, to, next);
+    Along.storeInput(d0, d1, d2, d3, d4, d5, to, next);
     return;
   }
   const low = madd(f32x4.splat(aa * bb), d0, f32x4.mul(f32x4.splat(-bb), d2));
@@ -261,7 +261,7 @@ function storeGradients(
   next: usize,
 ): void {
   if (outputs === 4) {
-    storeGradient(y0, y1, y2, y3, to, next);
+    AlongWeight.storeGradient(y0, y1, y2, y3, to, next);
     return;
   }
   v128.store(to, y0);
