@@ -1,6 +1,6 @@
 /**
  * What is possible: for the convolutions of a training step the time that PyTorch takes, the time that evenkeel takes, and the
- * bound, at 100 % of the machine's 128-bit multiply-add peak and with the products that Winograd's F(4x4, 3x3) saves.
+ * bound, at 100 % of the machine's 128-bit multiply-add peak and with the products that Winograd's tiles of 4 x 4 outputs save.
  */
 import type { RowResult } from "./harness.ts";
 import { peakGigaflops } from "./ratios.ts";
@@ -15,8 +15,8 @@ export interface SheetLine {
   readonly bound: number;
 }
 
-/** Products of a 3 x 3 kernel at stride 1: 36 for 16 outputs in place of 144. */
-const winogradSaving = 4;
+/** Products of 3 x 3 kernels for 16 outputs in place of 144: 36 at stride 1, 81 at stride 2. */
+const winogradSavings: Readonly<Record<string, number>> = { "3x3": 144 / 36, "3x3s2": 144 / 81 };
 export const networks = ["resnet18", "resnet50"] as const;
 type Network = (typeof networks)[number];
 
@@ -65,7 +65,7 @@ function lineOf(
     const { evenkeel, pytorch } = row?.figures ?? {};
     const peak = row === undefined ? null : peakGigaflops(row);
     if (row === undefined || !evenkeel || !pytorch || peak === null) return null;
-    const saving = layer.name === "3x3" ? winogradSaving : 1;
+    const saving = winogradSavings[layer.name] ?? 1;
     const bound = row.flops / saving / peak / 1e6;
     return {
       kind: layer.name,

@@ -24,7 +24,7 @@ import { roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
-import { suitsWinograd, winograd } from "./winograd.ts";
+import { suitsStrided, suitsWinograd, winograd } from "./winograd.ts";
 import { suitsWinogradWeight, winogradGradWeight } from "./winograd-weight.ts";
 
 /** What a thread keeps in scratch at a time: read over and over, it should stay in a second-level cache. */
@@ -43,7 +43,7 @@ export function convKernels(
 ): Pick<Backend, "conv2d" | "conv2dGradInput" | "conv2dGradWeight"> {
   return {
     conv2d(x, weight, bias, y, layout) {
-      if (machine.winograd !== "off" && suitsWinograd(layout)) {
+      if (takesWinograd(machine, layout)) {
         winograd(machine, layout, { source: x, weight, bias, out: y, isGradient: false });
         return;
       }
@@ -80,7 +80,7 @@ export function convKernels(
     },
 
     conv2dGradInput(dy, weight, dx, layout) {
-      if (machine.winograd !== "off" && suitsWinograd(layout)) {
+      if (takesWinograd(machine, layout)) {
         winograd(machine, layout, { source: dy, weight, bias: null, out: dx, isGradient: true });
         return;
       }
@@ -129,8 +129,15 @@ export function convKernels(
   };
 }
 
+function takesWinograd(machine: Machine, layout: Conv2dLayout): boolean {
+  return (
+    (machine.winograd !== "off" && suitsWinograd(layout)) ||
+    (machine.winograd === "4x4" && suitsStrided(layout))
+  );
+}
+
 function gradWeightFor(machine: Machine, layout: Conv2dLayout) {
-  if (machine.winograd !== "off" && suitsWinogradWeight(layout)) return winogradGradWeight;
+  if (takesWinograd(machine, layout) && suitsWinogradWeight(layout)) return winogradGradWeight;
   return suitsDepthwise(layout) ? depthwiseGradWeight : convGradWeight;
 }
 

@@ -24,11 +24,17 @@ interface Span {
 
 export interface Tiling {
   readonly tile: TileSize;
+  /** Of the convolution. */
+  readonly stride: 1 | 2;
   /** What the inputs of a tile are transformed to: as many matrix products. */
   readonly elements: number;
+  /** What a kernel is transformed to, which elements may share. */
+  readonly factors: number;
   readonly regions: readonly Region[];
   readonly tiles: number;
   readonly panels: number;
+  /** Of a channel and an output channel, all images together. */
+  readonly products: number;
 }
 
 /** How a region's tiles are read in blocks. */
@@ -44,25 +50,41 @@ export interface Source {
   readonly W: number;
   readonly paddingH: number;
   readonly paddingW: number;
+  /** Whether it is dy. */
+  readonly isGradient: boolean;
+}
+
+/** The tiles of the outputs of all images, of a convolution of stride 1. */
+export function tilingOf(images: number, outH: number, outW: number, tile: TileSize): Tiling {
+  const sizes = { tile, stride: 1, elements: (tile + 2) ** 2, factors: (tile + 2) ** 2 } as const;
+  return { ...sizes, ...regionsOf(images, [outH, outW], sizes) };
+}
+
+/** The same of stride 2. */
+export function stridedTilingOf(images: number, outH: number, outW: number): Tiling {
+  const sizes = { tile: 4, stride: 2, elements: 81, factors: 36 } as const;
+  return { ...sizes, ...regionsOf(images, [outH, outW], sizes) };
 }
 
 /**
- * The tiles of the outputs of all images: one region, or up to four where smaller tiles at the edges save products. Those of whole
+ * One region, or up to four where smaller tiles at the edges save products. Those of whole
  * rows and columns lie between those that narrow ones share with them: regions that use an element lie side by side.
  */
-export function tilingOf(images: number, outH: number, outW: number, tile: TileSize): Tiling {
-  const regionsOf = (rows: readonly Span[], columns: readonly Span[]): Region[] =>
+function regionsOf(
+  images: number,
+  [outH, outW]: readonly [number, number],
+  { tile, stride }: Pick<Tiling, "tile" | "stride">,
+): Pick<Tiling, "regions" | "tiles" | "panels" | "products"> {
+  const across = (rows: readonly Span[], columns: readonly Span[]): Region[] =>
     columns.flatMap((c, i) =>
       (i === 0 ? [...rows].reverse() : rows).map((r) => regionOf(images, r, c)),
     );
-  const whole = regionsOf([spanOf(outH, tile)], [spanOf(outW, tile)]);
-  const cut = tile === 2 ? whole : regionsOf(spansOf(outH), spansOf(outW));
-  const regions = productsOf(cut) < productsOf(whole) ? cut : whole;
+  const whole = across([spanOf(outH, tile)], [spanOf(outW, tile)]);
+  const cut = tile === 2 ? whole : across(spansOf(outH), spansOf(outW));
+  const regions = productsOf(cut, stride) < productsOf(whole, stride) ? cut : whole;
   const sum = (of: "tiles" | "panels"): number => regions.reduce((n, each) => n + each[of], 0);
-  return {
-    ...{ tile, elements: (tile + 2) ** 2, regions },
-    ...{ tiles: sum("tiles"), panels: sum("panels") },
-  };
+  const products = productsOf(regions, stride);
+  return { regions, tiles: sum("tiles"), panels: sum("panels"), products };
 }
 
 function regionOf(images: number, rows: Span, columns: Span): Region {
@@ -82,16 +104,21 @@ function spansOf(outputs: number): Span[] {
   return [spanOf(first, 4), { first, count: 1, size: rest }];
 }
 
-function productsOf(regions: readonly Region[]): number {
+function productsOf(regions: readonly Region[], stride: 1 | 2): number {
+  const points = ({ size }: Span): number => (stride === 1 ? size + 2 : 2 * size + 1);
   const products = ({ panels, rows, columns }: Region): number =>
-    panels * (rows.size + 2) * (columns.size + 2);
+    8 * panels * points(rows) * points(columns);
   return regions.reduce((sum, region) => sum + products(region), 0);
 }
 
 /** A region to be read in blocks of at most `most` tiles. */
-export function readingOf(region: Region, most: number): Reading {
+export function readingOf(
+  region: Region,
+  { stride }: Pick<Tiling, "stride">,
+  most: number,
+): Reading {
   const { count, size } = region.columns;
-  const pitch = size * Math.min(count, most) + 2;
+  const pitch = stride * size * Math.min(count, most) + 2;
   return { ...region, pitch, strips: Math.ceil((most - 1) / count) + 1 };
 }
 
@@ -101,29 +128,31 @@ export function readingOf(region: Region, most: number): Reading {
  */
 export function tilesPlan(
   source: Source,
-  { tile, elements }: Pick<Tiling, "tile" | "elements">,
+  { tile, elements, stride }: Pick<Tiling, "tile" | "elements" | "stride">,
   { rows, columns, tiles, pitch, strips }: Reading,
   at: { readonly elementFloats: number; readonly places: number },
 ): number[] {
   return [
     ...[source.channels, source.H, source.W, source.paddingH, source.paddingW],
-    ...[tile, elements, rows.size, columns.size, rows.first, columns.first],
+    ...[tile, elements, stride, Number(source.isGradient)],
+    ...[rows.size, columns.size, rows.first, columns.first],
     ...[columns.count, rows.count, tiles, at.elementFloats],
-    ...[pitch, (tile + 2) * pitch * strips, 4 * at.places],
+    ...[pitch, Math.sqrt(elements) * pitch * strips, 4 * at.places],
   ];
 }
 
 /** What the strips of so many channels take, with the rows in front of them. */
 export function stripFloatsOf(
   readings: readonly Reading[],
-  { tile }: Pick<Tiling, "tile">,
+  { elements }: Pick<Tiling, "elements">,
   channels: number,
 ): number {
+  const points = Math.sqrt(elements);
   const most = Math.max(
-    ...readings.map(({ pitch, strips }) => (channels * (tile + 2) * strips + 1) * pitch),
+    ...readings.map(({ pitch, strips }) => (channels * points * strips + 1) * pitch),
   );
   return roundUp(most + shortFloats, 16);
 }
 
 /** As kernels/winograd-strips.ts has them. */
-const shortFloats = 48;
+const shortFloats = 96;

@@ -4,8 +4,15 @@ import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
-import { suitsWinograd, tileFor, workFloats } from "./winograd.ts";
-import { readingOf, stripFloatsOf, type TileSize, tilesPlan, tilingOf } from "./winograd-plan.ts";
+import { tileFor, workFloats } from "./winograd.ts";
+import {
+  readingOf,
+  stridedTilingOf,
+  stripFloatsOf,
+  type TileSize,
+  tilesPlan,
+  tilingOf,
+} from "./winograd-plan.ts";
 
 /** Pixels of dy, in all images, among which the rounding of the transforms does not stand out. */
 const fewestPixels = 100;
@@ -18,16 +25,16 @@ const mostOutChannels = 128;
 const enoughUnits = 8;
 /** So many units share transforms with others that these are made once, for all threads, if they are not too many floats. */
 const manySlices = 4;
-const mostShared = 1 << 22;
+const mostShared = 1 << 23;
 
 /**
- * Whether `winogradGradWeight` can compute this gradient, and is faster than the direct way and as exact.
+ * Whether this is as exact as the direct way, for a convolution that `winograd` takes.
  *
  * Numerics: the transforms add a few roundings of the size of neighbouring products. Among 16 products they took the error to
  * 2.5 times the bound of a plain sum, K u sum |a b|; among 100 to 0.14 of it.
  */
-export function suitsWinogradWeight(layout: Conv2dLayout): boolean {
-  return suitsWinograd(layout) && layout.N * layout.outH * layout.outW >= fewestPixels;
+export function suitsWinogradWeight({ N, outH, outW }: Conv2dLayout): boolean {
+  return N * outH * outW >= fewestPixels;
 }
 
 /**
@@ -40,7 +47,8 @@ export function winogradGradWeight(
   operands: GradWeightOperands,
   layout: Conv2dLayout,
 ): void {
-  const tile = tileFor(machine, layout, layout.outH, layout.outW);
+  const isStrided = layout.strideH === 2;
+  const tile = isStrided ? 4 : tileFor(machine, layout, layout.outH, layout.outW);
   const { cut, words, planWords } = planFor(layout, tile);
   const slices = cut.channelBlocks * cut.outBlocks;
   const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;
@@ -77,15 +85,16 @@ const planFor = memoize(
 /** The words of `WinogradWeightPlan` in kernels/winograd-weight-tiles.ts and those of `WinogradTiles` for dy, for each region. */
 function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
   const { scratch, regions } = cut;
-  const x = { ...layout, channels: layout.C };
-  const dy = { channels: layout.K, H: layout.outH, W: layout.outW, paddingH: 0, paddingW: 0 };
+  const x = { ...layout, channels: layout.C, isGradient: false };
+  const dySizes = { channels: layout.K, H: layout.outH, W: layout.outW, isGradient: true };
+  const dy = { ...dySizes, paddingH: 0, paddingW: 0 };
   const at = (elementFloats: number) => ({ elementFloats, places: scratch.places });
   const plan = regions.flatMap((region) => [
     ...tilesPlan(x, cut, region, at(cut.inputFloats)),
     ...[regions.length, cut.tileBlocks, layout.K, cut.parts],
     ...[cut.channelsPerBlock, cut.channelBlocks],
     ...[cut.outPerBlock, cut.outBlocks, cut.outPanels.count, cut.outPanels.sixes],
-    ...[cut.gradientFloats, cut.sumFloats, Number(cut.shares)],
+    ...[cut.gradientFloats, cut.factors, cut.sumFloats, Number(cut.shares)],
     ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
   ]);
   const reading = regions.flatMap((region) => tilesPlan(dy, cut, region, at(cut.gradientFloats)));
@@ -93,22 +102,24 @@ function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
 }
 
 /** How the work is cut, by shapes only. */
-function cutOf({ N, C, K, outH, outW }: Conv2dLayout, tile: TileSize) {
-  const tiling = tilingOf(N, outH, outW, tile);
-  const { elements } = tiling;
-  const tileBlocks = Math.ceil(tiling.panels / mostPanels);
-  const most = tiling.regions.map(({ tiles }) => Math.ceil(tiles / tileBlocks));
-  const regions = tiling.regions.map((region, i) => readingOf(region, most[i]));
+function cutOf(layout: Conv2dLayout, tile: TileSize) {
+  const { N, C, K } = layout;
+  const { outH, outW } = layout;
+  const tiling =
+    layout.strideH === 2 ? stridedTilingOf(N, outH, outW) : tilingOf(N, outH, outW, tile);
+  const { elements, factors, stride } = tiling;
   const channelsPerBlock = roundUp(evenly(C, mostChannels), 8);
   const outPanels = panelsOf(evenly(K, mostOutChannels));
   const outPerBlock = outPanels.rows;
   const [channelBlocks, outBlocks] = [Math.ceil(C / channelsPerBlock), Math.ceil(K / outPerBlock)];
-  const parts = Math.min(tileBlocks, Math.ceil(enoughUnits / (channelBlocks * outBlocks)));
+  const { tileBlocks, parts } = partsOf(tiling.panels, enoughUnits / (channelBlocks * outBlocks));
+  const most = tiling.regions.map(({ tiles }) => Math.ceil(tiles / tileBlocks));
+  const regions = tiling.regions.map((region, i) => readingOf(region, tiling, most[i]));
 
   const tilesPerBlock = most.reduce((sum, tiles) => sum + tiles, 0);
   const inputFloats = tilesPerBlock * channelsPerBlock + 16;
   const gradientFloats = tilesPerBlock * outPerBlock + 16;
-  const sumFloats = elements * channelsPerBlock * outPerBlock;
+  const sumFloats = factors * channelsPerBlock * outPerBlock;
   const sharedFloats =
     tileBlocks * elements * (channelBlocks * inputFloats + outBlocks * gradientFloats);
   const shares = channelBlocks * outBlocks >= manySlices && sharedFloats <= mostShared;
@@ -119,10 +130,18 @@ function cutOf({ N, C, K, outH, outW }: Conv2dLayout, tile: TileSize) {
   const sums = gradients + elements * gradientFloats;
   const end = roundUp(sums + (parts === 1 ? sumFloats : 0), 16);
   return {
-    ...{ tile, elements, regions, tileBlocks, parts },
+    ...{ tile, stride, elements, factors, regions, tileBlocks, parts },
     ...{ channelsPerBlock, channelBlocks, outPerBlock, outBlocks, outPanels },
     ...{ inputFloats, gradientFloats, sumFloats },
     ...{ shares, sharedFloats: shares ? sharedFloats : 0 },
     scratch: { places, work, inputs, gradients, sums, end },
   };
+}
+
+/** Blocks of tiles, and the parts that take as many of them each. */
+function partsOf(panels: number, wanted: number) {
+  const most = Math.ceil(wanted);
+  const fewest = Math.ceil(panels / mostPanels);
+  const tileBlocks = fewest < most / 2 ? fewest : Math.max(1, Math.round(fewest / most)) * most;
+  return { tileBlocks, parts: Math.min(tileBlocks, most) };
 }

@@ -7,6 +7,7 @@ import type { WinogradChoice } from "./winograd-choice.ts";
 import {
   readingOf,
   type Source,
+  stridedTilingOf,
   stripFloatsOf,
   type TileSize,
   type Tiling,
@@ -27,10 +28,13 @@ const fewUnits = 8;
 const alike = 4;
 /** Channels on both sides that make up for the transforms. */
 const fewestChannels = 16;
+const fewestStridedChannels = 32;
+/** Of those of the direct way: the saving that does. */
+const fewProducts = 0.8;
 /** Outputs times channels that take a good part of a millisecond. */
 const muchWork = 1 << 22;
 
-/** A convolution of kernel 3 x 3 and stride 1. For the gradient of its input, dy takes the part of x and dx that of y. */
+/** A convolution of kernel 3 x 3. For the gradient of its input, dy takes the part of x and dx that of y. */
 interface WinogradConvolution {
   readonly source: Operand;
   readonly weight: Operand;
@@ -51,6 +55,24 @@ export function suitsWinograd(layout: Conv2dLayout): boolean {
     isThree &&
     isLarge &&
     Math.min(layout.C, layout.K) >= fewestChannels
+  );
+}
+
+/** The same with a stride of 2, for which there is a large tile only. */
+export function suitsStrided(layout: Conv2dLayout): boolean {
+  const { N, C, K, outH, outW } = layout;
+  const isSquare = (vertical: number, horizontal: number, size: number): boolean =>
+    vertical === size && horizontal === size;
+  return (
+    isSquare(layout.kernelH, layout.kernelW, 3) &&
+    isSquare(layout.strideH, layout.strideW, 2) &&
+    isSquare(layout.paddingH, layout.paddingW, 1) &&
+    isSquare(layout.dilationH, layout.dilationW, 1) &&
+    layout.groups === 1 &&
+    Math.min(outH, outW) >= 4 &&
+    Math.min(C, K) >= fewestStridedChannels &&
+    N * C * K * outH * outW >= muchWork &&
+    stridedTilingOf(N, outH, outW).products < fewProducts * 9 * N * outH * outW
   );
 }
 
@@ -86,7 +108,9 @@ export function winograd(machine: Machine, layout: Conv2dLayout, conv: WinogradC
   const { scratch, sharesInputs } = cut;
   const blocks = [cut.tileBlocks, cut.channelBlocks];
   const [shares, units] = sharesInputs ? blocks : blocks.reverse();
-  const shareFloats = cut.elements * (sharesInputs ? cut.inputFloats : cut.kernelFloats);
+  const shareFloats = sharesInputs
+    ? cut.elements * cut.inputFloats
+    : cut.factors * cut.kernelFloats;
   const operands = [addressOf(conv.source), addressOf(conv.weight)];
   machine.temporary(4 * shares * shareFloats, (shared) => {
     withJob(machine, words, (plan) => {
@@ -105,14 +129,18 @@ const planFor = memoize(
   },
   (layout, isGradient, choice) => {
     const sizes = isGradient ? gradientSizes(layout) : forwardSizes(layout);
-    const tile = tileFor({ winograd: choice }, layout, sizes.outH, sizes.outW);
-    const cut = cutOf(layout.N, sizes, tile);
-    return { cut, words: wordsOf(sizes, cut, isGradient) };
+    const { outH, outW } = sizes;
+    const tiling =
+      layout.strideH === 2
+        ? stridedTilingOf(layout.N, layout.outH, layout.outW)
+        : tilingOf(layout.N, outH, outW, tileFor({ winograd: choice }, layout, outH, outW));
+    const cut = cutOf(tiling, sizes);
+    return { cut, words: wordsOf(sizes, cut) };
   },
 );
 
 /** The words of `WinogradPlan` in kernels/winograd-kernels.ts, for each region. */
-function wordsOf(sizes: Sizes, cut: ReturnType<typeof cutOf>, isGradient: boolean): number[] {
+function wordsOf(sizes: Sizes, cut: ReturnType<typeof cutOf>): number[] {
   const { scratch } = cut;
   const at = { elementFloats: cut.inputFloats, places: scratch.places };
   return cut.regions.flatMap((region) => [
@@ -120,8 +148,8 @@ function wordsOf(sizes: Sizes, cut: ReturnType<typeof cutOf>, isGradient: boolea
     ...[region.firstBlock, region.tileBlocks, cut.tileBlocks],
     ...[sizes.outChannels, sizes.outH, sizes.outW],
     ...[cut.kernels.count, cut.kernels.sixes],
-    ...[cut.channelBlocks, cut.kernelFloats],
-    ...[sizes.stride, sizes.outStride, Number(isGradient), Number(cut.sharesInputs)],
+    ...[cut.channelBlocks, cut.factors, cut.kernelFloats],
+    ...[sizes.kernelStep, sizes.outKernelStep, Number(cut.sharesInputs)],
     ...[4 * scratch.work, 4 * scratch.factor, 4 * scratch.products],
   ]);
 }
@@ -131,31 +159,41 @@ interface Sizes extends Source {
   readonly outH: number;
   readonly outW: number;
   /** Elements from the weights of one channel to those of the next, for the source and for the output. */
-  readonly stride: number;
-  readonly outStride: number;
+  readonly kernelStep: number;
+  readonly outKernelStep: number;
 }
 
 function forwardSizes(layout: Conv2dLayout): Sizes {
   const { C, K } = layout;
-  return { ...layout, channels: C, outChannels: K, stride: 9, outStride: 9 * C };
+  return {
+    ...layout,
+    isGradient: false,
+    channels: C,
+    outChannels: K,
+    kernelStep: 9,
+    outKernelStep: 9 * C,
+  };
 }
 
-/** The gradient is a convolution of dy that reaches as far beyond it as the forward one fell short of its input's edge. */
-function gradientSizes({ C, K, H, W, outH, outW, paddingH, paddingW }: Conv2dLayout): Sizes {
+/**
+ * The gradient is a convolution of dy that reaches as far beyond it as the forward one fell short of its input's edge; with a stride of
+ * 2 it begins at dy's edge.
+ */
+function gradientSizes(layout: Conv2dLayout): Sizes {
+  const { C, K, H, W, outH, outW, strideH } = layout;
+  const [paddingH, paddingW] = strideH === 2 ? [0, 0] : [2 - layout.paddingH, 2 - layout.paddingW];
   return {
-    ...{ channels: K, H: outH, W: outW, paddingH: 2 - paddingH, paddingW: 2 - paddingW },
-    ...{ outChannels: C, outH: H, outW: W, stride: 9 * C, outStride: 9 },
+    ...{ isGradient: true, channels: K, H: outH, W: outW, paddingH, paddingW },
+    ...{ outChannels: C, outH: H, outW: W, kernelStep: 9 * C, outKernelStep: 9 },
   };
 }
 
 /** How the work is cut, by shapes only. */
-function cutOf(images: number, sizes: Sizes, tile: TileSize) {
-  const { channels, outChannels } = sizes;
-  const tiling = tilingOf(images, sizes.outH, sizes.outW, tile);
-  const { elements, panels } = tiling;
+function cutOf(tiling: Tiling, { channels, outChannels }: Sizes) {
+  const { elements, factors, panels } = tiling;
   const sharesInputs = tiling.tiles < outChannels;
   const mostTiles = Math.max(1, mostInputs / (elements * channels));
-  const mostChannels = Math.min(mostKernels / (elements * channels), outChannels / fewUnits);
+  const mostChannels = Math.min(mostKernels / (factors * channels), outChannels / fewUnits);
   const unitPanels = Math.min(Math.ceil(mostTiles / 8), Math.ceil(panels / enoughUnits));
   const blocks = blocksOf(tiling, sharesInputs ? 1 : unitPanels);
   const kernels = panelsOf(outChannels);
@@ -169,7 +207,7 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
   // A tile's place among inputs is one word, among outputs three.
   const work = places + roundUp(3 * 8 * blocks.panelsPerBlock, 16);
   const factor = work + workFloats + tapFloats;
-  const products = factor + elements * (sharesInputs ? kernelFloats : inputFloats);
+  const products = factor + (sharesInputs ? factors * kernelFloats : elements * inputFloats);
   const end = products + 8 * elements * blocks.panelsPerBlock * channelsPerBlock;
   return {
     ...{ ...tiling, ...blocks, inputFloats, sharesInputs },
@@ -179,14 +217,15 @@ function cutOf(images: number, sizes: Sizes, tile: TileSize) {
 }
 
 /** Cuts the tiles of each region into blocks of at most `mostPanels`, which are as even as can be. */
-function blocksOf({ regions }: Tiling, mostPanels: number) {
+function blocksOf(tiling: Tiling, mostPanels: number) {
+  const { regions } = tiling;
   const counts = regions.map(({ panels }) => blockCount(panels, mostPanels));
   const panelsPerBlock = Math.max(...regions.map(({ panels }, i) => Math.ceil(panels / counts[i])));
   let tileBlocks = 0;
   const cut = regions.map((region, i) => {
     const firstBlock = tileBlocks;
     tileBlocks += counts[i];
-    return { ...readingOf(region, 8 * panelsPerBlock), firstBlock, tileBlocks: counts[i] };
+    return { ...readingOf(region, tiling, 8 * panelsPerBlock), firstBlock, tileBlocks: counts[i] };
   });
   return { regions: cut, tileBlocks, panelsPerBlock };
 }
@@ -197,7 +236,7 @@ function blockCount(panels: number, most: number): number {
   return fewest < alike ? fewest : Math.min(roundUp(fewest, alike), panels);
 }
 
-/** What a transform needs to put between its two directions. */
-export const workFloats = 256;
+/** What a transform needs to put between its two directions, or its 81 elements in halves. */
+export const workFloats = 384;
 /** And the taps of a dozen kernels of eight channels. */
 const tapFloats = 9 * 12 * 8;

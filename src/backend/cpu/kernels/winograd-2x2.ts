@@ -2,16 +2,12 @@ import { storeKernels, storeTaps } from "./winograd-taps";
 
 /** The transforms of Winograd's F(2x2, 3x3), for four tiles or four kernels side by side: points 0, +-1 and infinity. */
 
-/** B' down four columns or more of four rows, to four rows `pitch` bytes apart; the last vector overlaps the one before it. */
-export function inputStrip2x2(
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
-  count: i32,
-  to: usize,
-  pitch: usize,
-): void {
+/** B' down four columns or more of four rows, whose addresses stand at `rows`: to four rows `pitch` bytes apart; the last vector overlaps the one before it. */
+export function inputStrip2x2(rows: usize, count: i32, to: usize, pitch: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     storeInput(
@@ -104,32 +100,46 @@ function storeKernel(g: usize, step: usize, to: usize, next: usize): void {
   v128.store(to + 3 * next, g2);
 }
 
-/** A' m A + bias of four tiles whose 16 elements lie 32 bytes apart: to `work`, as [row][tile][column] with room for four columns. */
-export function transformOutput2x2(m: usize, bias: v128, work: usize): void {
-  let to = work + 128;
+/** A' m A + bias of four tiles whose 16 elements lie 32 bytes apart: to y0 ... y3, in rows `pitch` bytes apart of room for four columns. */
+export function transformOutput2x2(
+  m: usize,
+  bias: v128,
+  work: usize,
+  y0: usize,
+  y1: usize,
+  y2: usize,
+  y3: usize,
+  pitch: usize,
+): void {
+  let to = work;
   for (let column: usize = 0; column < 4; column++, m += 32, to += 16) {
     const m1 = v128.load(m, 128);
     const m2 = v128.load(m, 256);
     v128.store(to, f32x4.add(v128.load(m), f32x4.add(m1, m2)));
     v128.store(to, f32x4.sub(f32x4.sub(m1, m2), v128.load(m, 384)), 64);
   }
-  let from = work + 128;
-  for (const end = from; work < end; work += 64, from += 64) {
-    const m1 = v128.load(from, 16);
-    const m2 = v128.load(from, 32);
-    const left = f32x4.add(f32x4.add(v128.load(from), bias), f32x4.add(m1, m2));
-    const right = f32x4.add(f32x4.sub(f32x4.sub(m1, m2), v128.load(from, 48)), bias);
+  for (const end = work + 128; work < end; work += 64) {
+    const m1 = v128.load(work, 16);
+    const m2 = v128.load(work, 32);
+    const left = f32x4.add(f32x4.add(v128.load(work), bias), f32x4.add(m1, m2));
+    const right = f32x4.add(f32x4.sub(f32x4.sub(m1, m2), v128.load(work, 48)), bias);
     const low = v128.shuffle<f32>(left, right, 0, 4, 1, 5);
     const high = v128.shuffle<f32>(left, right, 2, 6, 3, 7);
-    v128.store(work, low);
-    v128.store(work, v128.shuffle<f32>(low, low, 2, 3, 2, 3), 16);
-    v128.store(work, high, 32);
-    v128.store(work, v128.shuffle<f32>(high, high, 2, 3, 2, 3), 48);
+    v128.store(y0, low);
+    v128.store(y1, v128.shuffle<f32>(low, low, 2, 3, 2, 3));
+    v128.store(y2, high);
+    v128.store(y3, v128.shuffle<f32>(high, high, 2, 3, 2, 3));
+    y0 += pitch;
+    y1 += pitch;
+    y2 += pitch;
+    y3 += pitch;
   }
 }
 
 /** A down four columns or more of two rows, as `inputStrip2x2`. */
-export function gradientStrip2x2(r0: usize, r1: usize, count: i32, to: usize, pitch: usize): void {
+export function gradientStrip2x2(rows: usize, count: i32, to: usize, pitch: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     storeGradient(v128.load(r0 + at), v128.load(r1 + at), to + at, pitch);

@@ -5,15 +5,11 @@ import { storeKernels } from "./winograd-taps";
 /** The transforms of F(4x4, 3x3) for the gradient of its weight: dg = G'((A dy A') * (B' d B))G. */
 
 /** A down four columns or more of four rows, as `inputStrip4x4`. */
-export function gradientStrip4x4(
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
-  count: i32,
-  to: usize,
-  pitch: usize,
-): void {
+export function gradientStrip4x4(rows: usize, count: i32, to: usize, pitch: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     AlongWeight.storeGradient(

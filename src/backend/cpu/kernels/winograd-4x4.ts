@@ -4,18 +4,14 @@ import { storeTaps } from "./winograd-taps";
 
 /** The transforms of Winograd's F(4x4, 3x3), for four tiles or four kernels side by side. */
 
-/** B' down four columns or more of six rows, to six rows `pitch` bytes apart; the last vector overlaps the one before it. */
-export function inputStrip4x4(
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
-  r4: usize,
-  r5: usize,
-  count: i32,
-  to: usize,
-  pitch: usize,
-): void {
+/** B' down four columns or more of six rows, whose addresses stand at `rows`: to six rows `pitch` bytes apart; the last vector overlaps the one before it. */
+export function inputStrip4x4(rows: usize, count: i32, to: usize, pitch: usize): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  const r4 = load<usize>(rows, 16);
+  const r5 = load<usize>(rows, 20);
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     Along.storeInput(

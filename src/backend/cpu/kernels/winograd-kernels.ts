@@ -2,6 +2,7 @@ import { bytes } from "./floats";
 import { panelOfRow, placeInPanels, rowOfPanel, rowsOfPanel, storeHalves } from "./panels";
 import { transformKernel2x2 } from "./winograd-2x2";
 import { transformKernel4x4 } from "./winograd-4x4";
+import { transformStridedKernel } from "./winograd-strided-weight";
 import { copyRun, cutAt, WinogradTiles } from "./winograd-strips";
 
 /** How a region of a convolution is cut. Written by the host (../winograd.ts) as 32-bit words in the order of the fields. */
@@ -17,12 +18,13 @@ export class WinogradPlan extends WinogradTiles {
   kernelPanels: i32;
   sixes: i32;
   channelBlocks: i32;
+  /** What a kernel becomes: as many factors as elements, or fewer where elements share them. */
+  factors: i32;
   /** Of one element of a block, and a cache line so that elements keep out of each other's way. */
   kernelFloats: i32;
   /** Floats from the kernel of one channel to the next, for the source and for the output. */
-  stride: i32;
-  outStride: i32;
-  isBackwards: i32;
+  kernelStep: i32;
+  outKernelStep: i32;
   /** Whether the inputs are the factor that is transformed for all threads. */
   sharesInputs: i32;
   /** Where in a thread's scratch the parts begin: the copies of the source, the work of the transforms, the other factor, the products. */
@@ -75,9 +77,9 @@ const rowBytes: usize = 4 * 9 * mostChannels;
 function copyTaps(plan: WinogradPlan, weight: usize, k: i32, rows: i32, c: i32, taps: usize): void {
   const channels = min(mostChannels, plan.channels - c);
   const last = plan.outChannels - 1 - k;
-  weight += bytes(k * plan.outStride + c * plan.stride);
-  if (plan.isBackwards !== 0) {
-    for (let i = 0; i < channels; i++, weight += bytes(plan.stride), taps += 36) {
+  weight += bytes(k * plan.outKernelStep + c * plan.kernelStep);
+  if (plan.isGradient !== 0) {
+    for (let i = 0; i < channels; i++, weight += bytes(plan.kernelStep), taps += 36) {
       for (let row = 0; row < rows; row++) {
         copyKernel(weight + bytes(9 * min(row, last)), taps + <usize>row * rowBytes);
       }
@@ -85,7 +87,7 @@ function copyTaps(plan: WinogradPlan, weight: usize, k: i32, rows: i32, c: i32, 
     return;
   }
   for (let row = 0; row < rows; row++, taps += rowBytes) {
-    copyRun(weight + bytes(min(row, last) * plan.outStride), taps, 9 * channels);
+    copyRun(weight + bytes(min(row, last) * plan.outKernelStep), taps, 9 * channels);
   }
 }
 
@@ -117,7 +119,7 @@ function transformFour(
     return;
   }
   transformTaps(plan, g, work, work + halvesAt, 16);
-  storeHalves(work + halvesAt, plan.elements, to, second, next);
+  storeHalves(work + halvesAt, plan.factors, to, second, next);
 }
 
 /** Where in the work of the transforms the halves are: behind what the transforms of kernels need. */
@@ -132,10 +134,11 @@ function placeOf(plan: WinogradPlan, k: i32, c: i32): usize {
 }
 
 function transformTaps(plan: WinogradPlan, g0: usize, work: usize, to: usize, next: usize): void {
-  const isBackwards = plan.isBackwards !== 0;
+  const isBackwards = plan.isGradient !== 0;
   const g1 = g0 + rowBytes;
   const g2 = g1 + rowBytes;
   const g3 = g2 + rowBytes;
-  if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
+  if (plan.stride === 2) transformStridedKernel(g0, g1, g2, g3, isBackwards, work, to, next);
+  else if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
   else transformKernel2x2(g0, g1, g2, g3, isBackwards, work, to, next);
 }

@@ -2,6 +2,7 @@ import { madd } from "./simd";
 import { Along } from "./winograd-4x4";
 import { AlongWeight } from "./winograd-4x4-weight";
 import { a, aa, aaa, b, bb, bbb, usesPoint } from "./winograd-points";
+import { storeColumns } from "./winograd-taps";
 
 /**
  * The transforms of F(4x4, 3x3) for tiles that have 2 or 3 outputs along one side or both (winograd-points.ts has what they
@@ -10,17 +11,18 @@ import { a, aa, aaa, b, bb, bbb, usesPoint } from "./winograd-points";
 
 /** B' down the columns, as `inputStrip4x4`. */
 export function narrowInputStrip(
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
-  r4: usize,
-  r5: usize,
+  rows: usize,
   tileH: i32,
   count: i32,
   to: usize,
   pitch: usize,
 ): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
+  const r4 = load<usize>(rows, 16);
+  const r5 = load<usize>(rows, 20);
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     storeInputs(
@@ -121,29 +123,26 @@ export function transformNarrowOutput(
   tileH: i32,
   tileW: i32,
   work: usize,
+  y0: usize,
+  y1: usize,
+  y2: usize,
+  y3: usize,
+  pitch: usize,
 ): void {
   // Columns first, as [row][column][tile].
-  const columns = work + 256;
   for (let column = 0; column < 6; column++) {
     if (!usesPoint(tileW, column)) continue;
     const at = (<usize>column) << 4;
-    storeOutputs(tileH, m + 2 * at, 192, f32x4.splat(0), columns + at, 96);
+    storeOutputs(tileH, m + 2 * at, 192, f32x4.splat(0), work + at, 96);
   }
-  const rows = work + 640;
-  for (let row: usize = 0; row < <usize>tileH; row++, work += 64) {
-    storeOutputs(tileW, columns + 96 * row, 16, bias, rows, 16);
-    const r0 = v128.load(rows);
-    const r1 = v128.load(rows, 16);
-    const r2 = v128.load(rows, 32);
-    const r3 = v128.load(rows, 48);
-    const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
-    const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
-    const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
-    const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
-    v128.store(work, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
-    v128.store(work, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7), 16);
-    v128.store(work, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 32);
-    v128.store(work, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 48);
+  const row = work + 384;
+  for (let i = 0; i < tileH; i++, work += 96) {
+    storeOutputs(tileW, work, 16, bias, row, 16);
+    storeColumns(row, y0, y1, y2, y3);
+    y0 += pitch;
+    y1 += pitch;
+    y2 += pitch;
+    y3 += pitch;
   }
 }
 
@@ -187,15 +186,16 @@ function storeOutputs(
 
 /** A down the columns, as `gradientStrip4x4`. */
 export function narrowGradientStrip(
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
+  rows: usize,
   tileH: i32,
   count: i32,
   to: usize,
   pitch: usize,
 ): void {
+  const r0 = load<usize>(rows);
+  const r1 = load<usize>(rows, 4);
+  const r2 = load<usize>(rows, 8);
+  const r3 = load<usize>(rows, 12);
   const last = (<usize>(count - 4)) << 2;
   for (let at: usize = 0; ; at = min(at + 16, last)) {
     storeGradients(

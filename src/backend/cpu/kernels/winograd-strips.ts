@@ -5,6 +5,8 @@ import { inputStrip4x4 } from "./winograd-4x4";
 import { gradientStrip4x4 } from "./winograd-4x4-weight";
 import { narrowGradientStrip, narrowInputStrip } from "./winograd-narrow";
 import { usesPoint } from "./winograd-points";
+import { factorOf, spreadStrip, stridedStrip, usesStridedPoint } from "./winograd-strided";
+import { stridedGradientStrip } from "./winograd-strided-weight";
 
 /**
  * How Winograd's convolutions read images: a region of every plane, the whole of it or what one size of tiles covers, and its
@@ -21,9 +23,12 @@ export class WinogradTiles {
   W: i32;
   paddingH: i32;
   paddingW: i32;
-  /** Outputs of the largest tile each way, 2 or 4; elements that its inputs become, 16 or 36. */
+  /** Outputs of the largest tile each way, 2 or 4; elements that its inputs become, 16, 36 or 81. */
   tile: i32;
   elements: i32;
+  /** Of the convolution, 1 or 2; and whether the source is a gradient of outputs, of which a stride of 2 leaves out nothing. */
+  stride: i32;
+  isGradient: i32;
   /** Outputs of the region's tiles, and where it begins in the plane of outputs. */
   tileH: i32;
   tileW: i32;
@@ -42,9 +47,33 @@ export class WinogradTiles {
   /** Where in a thread's scratch stand the places of a block's tiles: bytes from the strips. */
   placesAt: usize;
 
-  /** Rows of a strip. */
+  /** Of an element along a side: rows of a strip. */
   points(): i32 {
-    return this.tile + 2;
+    return this.stride === 2 ? 9 : this.tile + 2;
+  }
+
+  /** The factor of the kernel that an element is multiplied with. */
+  factorOf(element: i32): i32 {
+    if (this.stride === 1) return element;
+    return 6 * factorOf(element / 9) + factorOf(element % 9);
+  }
+
+  /** Whether it is the first of the elements with its factor. */
+  isFirstOf(element: i32): bool {
+    if (this.stride === 1) return true;
+    const point = element / 9;
+    const other = element % 9;
+    return (point === 0 || point > 3) && (other === 0 || other > 3);
+  }
+
+  /** What so many outputs are in the source. */
+  inSource(outputs: i32): i32 {
+    return this.stride === 2 && this.isGradient === 0 ? 2 * outputs : outputs;
+  }
+
+  /** What they are where outputs go: dx is larger than the dy it comes from. */
+  inOutput(outputs: i32): i32 {
+    return this.stride === 2 && this.isGradient !== 0 ? 2 * outputs : outputs;
   }
 
   /** Where in a thread's scratch the strips begin: behind a row of zeros and what short rows take. */
@@ -60,12 +89,15 @@ export class WinogradTiles {
   /** Whether its tiles have something to multiply at an element. */
   uses(element: i32): bool {
     if (this.isWhole()) return true;
-    return usesPoint(this.tileH, element / 6) && usesPoint(this.tileW, element % 6);
+    if (this.stride === 1) {
+      return usesPoint(this.tileH, element / 6) && usesPoint(this.tileW, element % 6);
+    }
+    return usesStridedPoint(this.tileH, element / 9) && usesStridedPoint(this.tileW, element % 9);
   }
 }
 
-/** Six vectors of image and six of a strip: see `transformShort`. */
-const shortFloats = 48;
+/** Nine addresses of rows; the same, nine vectors of image and nine of a strip for `transformShort`. */
+const shortFloats = 96;
 
 /** Where the n-th of so many blocks begins, which are as even as can be. */
 export function cutAt(n: i32, blocks: i32, total: i32): i32 {
@@ -90,19 +122,19 @@ export function placeTiles(
     const column = (tile % plan.tileColumns) - (strip === 0 ? firstColumn : 0);
     store<usize>(
       places + bytes(i),
-      bytes(plan.points() * strip * plan.pitch + plan.tileW * column),
+      bytes(plan.points() * strip * plan.pitch + plan.inSource(plan.tileW) * column),
     );
   }
 }
 
 /**
- * The strips of some channels: B' d of every column, or A dy for the gradient of a weight. Only columns inside the image are
- * written: the others stay zero.
+ * The strips of some channels: B' d of every column, or A dy for the gradient of a weight, where tiles read no more than their
+ * outputs. Only columns inside the image are written: the others stay zero.
  */
 export function transformStrips(
   plan: WinogradTiles,
   source: usize,
-  isGradient: bool,
+  isForWeight: bool,
   channel: i32,
   channels: i32,
   first: i32,
@@ -116,12 +148,13 @@ export function transformStrips(
   const n = firstRow / plan.tileRows;
   let image = source + <usize>(n * plan.channels + channel) * plane;
   let rowOfImage = firstRow % plan.tileRows;
-  let shift = plan.firstW + plan.tileW * (first % plan.tileColumns) - plan.paddingW;
+  const firstW = plan.inSource(plan.firstW) - plan.paddingW;
+  let shift = firstW + plan.inSource(plan.tileW) * (first % plan.tileColumns);
   let strip = plan.stripsIn(own);
   for (let row = firstRow; row < endRow; row++, strip += bytes(plan.points() * plan.pitch)) {
-    const h = plan.firstH + plan.tileH * rowOfImage - plan.paddingH;
-    transformStrip(plan, image, isGradient, channels, h, shift, strip, own);
-    shift = plan.firstW - plan.paddingW;
+    const h = plan.inSource(plan.firstH + plan.tileH * rowOfImage) - plan.paddingH;
+    transformStrip(plan, image, isForWeight, channels, h, shift, strip, own);
+    shift = firstW;
     if (++rowOfImage === plan.tileRows) {
       rowOfImage = 0;
       image += <usize>plan.channels * plane;
@@ -133,7 +166,7 @@ export function transformStrips(
 function transformStrip(
   plan: WinogradTiles,
   image: usize,
-  isGradient: bool,
+  isForWeight: bool,
   channels: i32,
   h: i32,
   shift: i32,
@@ -143,23 +176,19 @@ function transformStrip(
   const left = max(0, -shift);
   const count = min(plan.pitch, plan.W - shift) - left;
   if (count <= 0) return;
-  const end = min(plan.H, h + plan.tileH + (isGradient ? 0 : 2));
+  const overlap = isForWeight ? 0 : plan.stride === 1 ? 2 : 1;
+  const end = min(plan.H, h + plan.inSource(plan.tileH) + overlap);
   const row = bytes(plan.W);
+  const rows = zeros + bytes(plan.pitch);
   let d = image + bytes(h * plan.W + left + shift);
   let to = strip + bytes(left);
   for (let i = 0; i < channels; i++) {
-    const r0 = <u32>h < <u32>end ? d : zeros;
-    const r1 = <u32>(h + 1) < <u32>end ? d + row : zeros;
-    const r2 = <u32>(h + 2) < <u32>end ? d + 2 * row : zeros;
-    const r3 = <u32>(h + 3) < <u32>end ? d + 3 * row : zeros;
-    const r4 = <u32>(h + 4) < <u32>end ? d + 4 * row : zeros;
-    const r5 = <u32>(h + 5) < <u32>end ? d + 5 * row : zeros;
-    if (count < 4) {
-      const short = zeros + bytes(plan.pitch);
-      transformShort(plan, isGradient, r0, r1, r2, r3, r4, r5, count, short, to);
-    } else {
-      transformRows(plan, isGradient, r0, r1, r2, r3, r4, r5, count, to, bytes(plan.pitch));
+    let at = d;
+    for (let point = 0; point < plan.points(); point++, at += row) {
+      store<usize>(rows + bytes(point), <u32>(h + point) < <u32>end ? at : zeros);
     }
+    if (count < 4) transformShort(plan, isForWeight, rows, count, to);
+    else transformRows(plan, isForWeight, rows, count, to, bytes(plan.pitch));
     d += bytes(plan.H * plan.W);
     to += bytes(plan.stripFloats);
   }
@@ -168,56 +197,47 @@ function transformStrip(
 /** Fewer columns than a vector has, with zeros behind them. */
 function transformShort(
   plan: WinogradTiles,
-  isGradient: bool,
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
-  r4: usize,
-  r5: usize,
+  isForWeight: bool,
+  rows: usize,
   count: i32,
-  short: usize,
   to: usize,
 ): void {
-  v128.store(short, loadPart(r0, count, 0));
-  v128.store(short, loadPart(r1, count, 0), 16);
-  v128.store(short, loadPart(r2, count, 0), 32);
-  v128.store(short, loadPart(r3, count, 0), 48);
-  v128.store(short, loadPart(r4, count, 0), 64);
-  v128.store(short, loadPart(r5, count, 0), 80);
-  r1 = short + 16;
-  r2 = short + 32;
-  r3 = short + 48;
-  transformRows(plan, isGradient, short, r1, r2, r3, short + 64, short + 80, 4, short + 96, 16);
-  let from = short + 96;
-  for (let point = 0; point < plan.points(); point++, from += 16, to += bytes(plan.pitch)) {
-    storePart(to, count, v128.load(from));
+  const ownRows = rows + bytes(12);
+  const vectors = rows + bytes(24);
+  const results = rows + bytes(60);
+  for (let point = 0; point < plan.points(); point++) {
+    const vector = vectors + ((<usize>point) << 4);
+    v128.store(vector, loadPart(load<usize>(rows + bytes(point)), count, 0));
+    store<usize>(ownRows + bytes(point), vector);
+  }
+  transformRows(plan, isForWeight, ownRows, 4, results, 16);
+  for (let point: usize = 0; point < <usize>plan.points(); point++, to += bytes(plan.pitch)) {
+    storePart(to, count, v128.load(results + 16 * point));
   }
 }
 
-/** At least four columns, of as many rows as a tile has. */
+/** At least four columns of the rows that a tile has, whose addresses stand at `rows`. */
 function transformRows(
   plan: WinogradTiles,
-  isGradient: bool,
-  r0: usize,
-  r1: usize,
-  r2: usize,
-  r3: usize,
-  r4: usize,
-  r5: usize,
+  isForWeight: bool,
+  rows: usize,
   count: i32,
   to: usize,
   pitch: usize,
 ): void {
   const tileH = plan.tileH;
-  if (isGradient) {
-    if (plan.tile === 2) gradientStrip2x2(r0, r1, count, to, pitch);
-    else if (tileH === 4) gradientStrip4x4(r0, r1, r2, r3, count, to, pitch);
-    else narrowGradientStrip(r0, r1, r2, r3, tileH, count, to, pitch);
+  if (plan.stride === 2) {
+    if (isForWeight) stridedGradientStrip(rows, tileH, count, to, pitch);
+    else if (plan.isGradient !== 0) spreadStrip(rows, tileH, count, to, pitch);
+    else stridedStrip(rows, tileH, count, to, pitch);
+  } else if (isForWeight) {
+    if (plan.tile === 2) gradientStrip2x2(rows, count, to, pitch);
+    else if (tileH === 4) gradientStrip4x4(rows, count, to, pitch);
+    else narrowGradientStrip(rows, tileH, count, to, pitch);
   } else {
-    if (plan.tile === 2) inputStrip2x2(r0, r1, r2, r3, count, to, pitch);
-    else if (tileH === 4) inputStrip4x4(r0, r1, r2, r3, r4, r5, count, to, pitch);
-    else narrowInputStrip(r0, r1, r2, r3, r4, r5, tileH, count, to, pitch);
+    if (plan.tile === 2) inputStrip2x2(rows, count, to, pitch);
+    else if (tileH === 4) inputStrip4x4(rows, count, to, pitch);
+    else narrowInputStrip(rows, tileH, count, to, pitch);
   }
 }
 

@@ -55,3 +55,19 @@ function storeFours(taps: usize, kernels: usize): void {
   v128.store(kernels, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5), 72);
   v128.store(kernels, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7), 108);
 }
+
+/** From [column][tile] to the columns of each tile. */
+export function storeColumns(from: usize, y0: usize, y1: usize, y2: usize, y3: usize): void {
+  const r0 = v128.load(from);
+  const r1 = v128.load(from, 16);
+  const r2 = v128.load(from, 32);
+  const r3 = v128.load(from, 48);
+  const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+  const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+  const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+  const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+  v128.store(y0, v128.shuffle<f32>(low01, low23, 0, 1, 4, 5));
+  v128.store(y1, v128.shuffle<f32>(low01, low23, 2, 3, 6, 7));
+  v128.store(y2, v128.shuffle<f32>(high01, high23, 0, 1, 4, 5));
+  v128.store(y3, v128.shuffle<f32>(high01, high23, 2, 3, 6, 7));
+}

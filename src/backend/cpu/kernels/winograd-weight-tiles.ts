@@ -4,6 +4,8 @@ import { transformGradient2x2, transformInput2x2 } from "./winograd-2x2";
 import { transformInput4x4 } from "./winograd-4x4";
 import { transformGradient4x4 } from "./winograd-4x4-weight";
 import { transformNarrowGradient, transformNarrowInput } from "./winograd-narrow";
+import { transformStrided } from "./winograd-strided";
+import { transformStridedGradient } from "./winograd-strided-weight";
 import { cutAt, placeTiles, transformStrips, WinogradTiles } from "./winograd-strips";
 
 /**
@@ -26,7 +28,8 @@ export class WinogradWeightPlan extends WinogradTiles {
   sixes: i32;
   /** Of one element of dy's transform, as `inputFloats`. */
   gradientFloats: i32;
-  /** Of the sums of a unit. */
+  /** Sums of a pair of channels, one for each factor of its kernel; floats of those of a unit. */
+  factors: i32;
   sumFloats: i32;
   /** Whether blocks are transformed once, for all threads. */
   shares: i32;
@@ -119,7 +122,9 @@ function transformPixels(plan: WinogradTiles, d0: usize, to: usize): void {
   const d1 = d0 + plane;
   const d2 = d1 + plane;
   const d3 = d2 + plane;
-  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, to, next);
+  if (plan.stride === 2) {
+    transformStrided(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
+  } else if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, to, next);
   else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, to, next);
   else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
 }
@@ -191,7 +196,9 @@ function transformGradient(reading: WinogradTiles, y0: usize, to: usize, next: u
   const y1 = y0 + plane;
   const y2 = y1 + plane;
   const y3 = y2 + plane;
-  if (reading.tile === 2) transformGradient2x2(y0, y1, y2, y3, pitch, to, next);
+  if (reading.stride === 2) {
+    transformStridedGradient(y0, y1, y2, y3, pitch, reading.tileH, reading.tileW, to, next);
+  } else if (reading.tile === 2) transformGradient2x2(y0, y1, y2, y3, pitch, to, next);
   else if (reading.isWhole()) transformGradient4x4(y0, y1, y2, y3, pitch, to, next);
   else transformNarrowGradient(y0, y1, y2, y3, pitch, reading.tileH, reading.tileW, to, next);
 }

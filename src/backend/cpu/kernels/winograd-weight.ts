@@ -3,6 +3,7 @@ import { rowsOfPanel } from "./panels";
 import { transformSums2x2 } from "./winograd-2x2";
 import { transformSums4x4 } from "./winograd-4x4-weight";
 import { product4x8, product6x8 } from "./winograd-products";
+import { transformStridedSums } from "./winograd-strided-weight";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { transformGradients, transformInputs, WinogradWeightPlan } from "./winograd-weight-tiles";
 
@@ -13,7 +14,7 @@ import { transformGradients, transformInputs, WinogradWeightPlan } from "./winog
  *
  *   inputs     [element][panel of eight channels][tile][channel]
  *   gradients  [element][panel of six or four][tile][output channel]
- *   sums       [output channel][panel][element][channel]
+ *   sums       [output channel][panel][factor][channel]
  *
  * A unit of work is one part of the tiles, one block of output channels and one of channels; units are ordered [part][output
  * block][block].
@@ -102,7 +103,7 @@ function addProducts(
 ): void {
   const depth = plan.tilesBefore(plan.regions, block);
   const panels = plan.channelsPerBlock >> 3;
-  const panelFloats = 8 * plan.elements;
+  const panelFloats = 8 * plan.factors;
   const next = bytes(panelFloats * panels);
   for (let element = 0; element < plan.elements; element++) {
     let region = 0;
@@ -110,15 +111,18 @@ function addProducts(
     const before = plan.tilesBefore(region, block);
     while (region < plan.regions && plan.region(region).uses(element)) region++;
     const tiles = plan.tilesBefore(region, block) - before;
+    const factor = plan.factorOf(element);
+    // Elements that share a factor follow an element that all tiles use.
+    const startsSum = isFirst && plan.isFirstOf(element);
     let right = inputs + bytes(element * plan.inputFloats + 8 * before);
     for (let panel = 0; panel < panels; panel++, right += bytes(8 * depth)) {
       let rows = gradients + bytes(element * plan.gradientFloats);
-      let to = sums + bytes(panelFloats * panel + 8 * element);
+      let to = sums + bytes(panelFloats * panel + 8 * factor);
       for (let p = 0; p < plan.outPanels; p++) {
         const count = rowsOfPanel(p, plan.sixes);
         const left = rows + bytes(count * before);
-        if (count === 6) product6x8(left, right, tiles, to, next, isFirst);
-        else product4x8(left, right, tiles, to, next, isFirst);
+        if (count === 6) product6x8(left, right, tiles, to, next, startsSum);
+        else product4x8(left, right, tiles, to, next, startsSum);
         rows += bytes(count * depth);
         to += <usize>count * next;
       }
@@ -141,7 +145,7 @@ export function winogradSumWeights(
   const pairs = conv.outPerBlock >> 1;
   const slice = chunk / pairs;
   const k = (chunk % pairs) << 1;
-  const rowBytes = bytes(conv.elements * conv.channelsPerBlock);
+  const rowBytes = bytes(conv.factors * conv.channelsPerBlock);
   const partBytes = bytes(conv.channelBlocks * conv.outBlocks * conv.sumFloats);
   // The other parts are added to the first, whose sums nobody else needs.
   const first = sums + bytes(slice * conv.sumFloats);
@@ -170,14 +174,15 @@ function storeWeights(
   const firstOut = (slice / plan.channelBlocks) * plan.outPerBlock;
   const channels = min(plan.channelsPerBlock, plan.channels - firstIn);
   const rows = min(endRow, plan.outChannels - firstOut);
-  const rowBytes = bytes(plan.elements * plan.channelsPerBlock);
+  const rowBytes = bytes(plan.factors * plan.channelsPerBlock);
   for (let row = firstRow; row < rows; row++) {
     const from = sums + <usize>row * rowBytes;
     const to = dWeight + bytes(9 * ((firstOut + row) * plan.channels + firstIn));
     for (let c = 0; c < channels; c += 4) {
-      const m = from + bytes(plan.elements * (c & ~7) + (c & 4));
+      const m = from + bytes(plan.factors * (c & ~7) + (c & 4));
       const kernels = to + bytes(9 * c);
-      if (plan.tile === 4) transformSums4x4(m, work, kernels, min(4, channels - c));
+      if (plan.stride === 2) transformStridedSums(m, work, kernels, min(4, channels - c));
+      else if (plan.tile === 4) transformSums4x4(m, work, kernels, min(4, channels - c));
       else transformSums2x2(m, work, kernels, min(4, channels - c));
     }
   }

@@ -1,21 +1,23 @@
 import { bytes } from "./floats";
 import { rowOfPanel, rowsOfPanel } from "./panels";
-import { storePart } from "./simd";
-import { transformInput2x2, transformOutput2x2 } from "./winograd-2x2";
-import { transformInput4x4, transformOutput4x4 } from "./winograd-4x4";
+import { transformInput2x2 } from "./winograd-2x2";
+import { transformInput4x4 } from "./winograd-4x4";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { transformKernels, WinogradPlan } from "./winograd-kernels";
-import { transformNarrowInput, transformNarrowOutput } from "./winograd-narrow";
+import { transformNarrowInput } from "./winograd-narrow";
 import { product4x8, product6x8 } from "./winograd-products";
+import { placeOutputs, storeTiles } from "./winograd-store";
+import { transformSpread, transformStrided } from "./winograd-strided";
 import { placeTiles, transformStrips } from "./winograd-strips";
 
 /**
  * Convolutions of 3 x 3 and stride 1 with 36 multiplications where 144 would be needed, for each tile of 4 x 4 outputs, or 16
  * where 36 would, for each of 2 x 2: y = A'((G g G') * (B' d B))A, summed over channels between the transforms (Lavin and Gray
- * 2016; also for the gradient of the input). For each of the elements the sums are a matrix product, kernels times tiles.
+ * 2016; also for the gradient of the input). With a stride of 2 there are 81 for 144 (winograd-strided.ts). For each of the elements
+ * the sums are a matrix product, kernels times tiles.
  *
  *   inputs    [block of tiles][element][panel of eight tiles][channel][tile]
- *   kernels   [block of output channels][element][panel of six or four][channel][output channel]
+ *   kernels   [block of output channels][factor][panel of six or four][channel][output channel]
  *   products  [output channel][panel][element][tile]
  *
  * The smaller of the two factors is transformed once, for all threads; the other block by block, by the thread that then
@@ -48,7 +50,7 @@ export function winogradShare(
       conv,
       weight,
       chunk,
-      shared + bytes(conv.elements * chunk * conv.kernelFloats),
+      shared + bytes(conv.factors * chunk * conv.kernelFloats),
       own,
     );
   }
@@ -85,7 +87,7 @@ export function winograd(
     transformInputs(region, source, chunk, factor, own);
     for (let block = 0; block < conv.channelBlocks; block++) {
       multiply(region, factor, shared, bias, out, chunk, block, own);
-      shared += bytes(conv.elements * conv.kernelFloats);
+      shared += bytes(conv.factors * conv.kernelFloats);
     }
   }
 }
@@ -135,7 +137,11 @@ function transformFour(plan: WinogradPlan, place: usize, strips: usize, to: usiz
   const d1 = strips + load<usize>(place, 4);
   const d2 = strips + load<usize>(place, 8);
   const d3 = strips + load<usize>(place, 12);
-  if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, to, next);
+  if (plan.stride === 2 && plan.isGradient !== 0) {
+    transformSpread(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
+  } else if (plan.stride === 2) {
+    transformStrided(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
+  } else if (plan.tile === 2) transformInput2x2(d0, d1, d2, d3, pitch, to, next);
   else if (plan.isWhole()) transformInput4x4(d0, d1, d2, d3, pitch, to, next);
   else transformNarrowInput(d0, d1, d2, d3, pitch, plan.tileH, plan.tileW, to, next);
 }
@@ -164,7 +170,7 @@ function multiply(
     let panel = inputs + bytes(element * plan.inputFloats);
     let to = products + bytes(8 * element);
     for (let i = 0; i < panels; i++, panel += panelBytes, to += panelProducts) {
-      let rows = kernels + bytes(element * plan.kernelFloats);
+      let rows = kernels + bytes(plan.factorOf(element) * plan.kernelFloats);
       let result = to;
       for (let p = firstRows; p < endRows; p++) {
         const count = rowsOfPanel(p, plan.sixes);
@@ -213,79 +219,4 @@ function multiplyPanels(
       v128.store(to, f32x4.add(v128.load(to, 16), v128.load(at, 16)), 16);
     }
   }
-}
-
-/** Writes where the outputs of a block's tiles go, in bytes from the first image's plane, and how many rows and columns of them. */
-function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: usize): void {
-  const endH = min(plan.outH, plan.firstH + plan.tileRows * plan.tileH);
-  const endW = min(plan.outW, plan.firstW + plan.tileColumns * plan.tileW);
-  let place = own + plan.placesAt;
-  for (let tile = first; tile < first + tiles; tile++, place += placeBytes) {
-    const row = tile / plan.tileColumns;
-    const image = row / plan.tileRows;
-    const h = plan.firstH + (row - image * plan.tileRows) * plan.tileH;
-    const w = plan.firstW + (tile - row * plan.tileColumns) * plan.tileW;
-    const rowInAll = image * plan.outChannels * plan.outH + h;
-    const rows = tile < plan.tiles ? min(plan.tileH, endH - h) : 0;
-    store<usize>(place, bytes(rowInAll * plan.outW + w));
-    store<i32>(place, rows, 4);
-    store<i32>(place, min(plan.tileW, endW - w), 8);
-  }
-}
-
-const placeBytes: usize = 12;
-
-/** A' m A of one output channel's tiles. */
-function storeTiles(
-  plan: WinogradPlan,
-  products: usize,
-  out: usize,
-  tiles: i32,
-  bias: v128,
-  own: usize,
-): void {
-  const work = own + plan.workAt;
-  const row = bytes(plan.outW);
-  let place = own + plan.placesAt;
-  for (let tile = 0; tile < tiles; tile += 4, place += 4 * placeBytes) {
-    if (plan.isWhole() && plan.tile === 4 && areWhole(place)) {
-      const y0 = out + load<usize>(place);
-      const y1 = out + load<usize>(place + placeBytes);
-      const y2 = out + load<usize>(place + 2 * placeBytes);
-      const y3 = out + load<usize>(place + 3 * placeBytes);
-      transformOutput4x4(products, bias, work, y0, y1, y2, y3, row);
-    } else {
-      transformOutput(plan, products, bias, work);
-      for (let i: usize = 0; i < 4; i++) storeTile(work + 16 * i, out, row, place + placeBytes * i);
-    }
-    products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
-  }
-}
-
-/** Whether nothing of four tiles of 4 x 4 hangs over an edge. */
-function areWhole(place: usize): bool {
-  for (let i: usize = 0; i < 4; i++, place += placeBytes) {
-    if (load<i32>(place, 4) !== 4 || load<i32>(place, 8) !== 4) return false;
-  }
-  return true;
-}
-
-/** Those of four tiles: to `work`, as [row][tile][column] with room for four columns. */
-function transformOutput(plan: WinogradPlan, products: usize, bias: v128, work: usize): void {
-  if (plan.tile === 2) {
-    transformOutput2x2(products, bias, work);
-  } else if (plan.isWhole()) {
-    const rows = work + 384;
-    transformOutput4x4(products, bias, rows, work, work + 16, work + 32, work + 48, 64);
-  } else {
-    transformNarrowOutput(products, bias, plan.tileH, plan.tileW, work);
-  }
-}
-
-/** The rows and columns of a tile that are inside the plane. */
-function storeTile(from: usize, out: usize, row: usize, place: usize): void {
-  const rows = load<i32>(place, 4);
-  const columns = load<i32>(place, 8);
-  let to = out + load<usize>(place);
-  for (let i = 0; i < rows; i++, from += 64, to += row) storePart(to, columns, v128.load(from));
 }

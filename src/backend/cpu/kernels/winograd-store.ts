@@ -1,0 +1,109 @@
+import { bytes } from "./floats";
+import { storePart } from "./simd";
+import { transformOutput2x2 } from "./winograd-2x2";
+import { transformOutput4x4 } from "./winograd-4x4";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { WinogradPlan } from "./winograd-kernels";
+import { transformNarrowOutput } from "./winograd-narrow";
+import { transformSpreadOutput, transformStridedOutput } from "./winograd-strided-output";
+
+/** Writes where the outputs of a block's tiles go, in bytes from the first image's plane, and how many rows and columns of them. */
+export function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: usize): void {
+  const tileH = plan.inOutput(plan.tileH);
+  const tileW = plan.inOutput(plan.tileW);
+  const firstH = plan.inOutput(plan.firstH);
+  const firstW = plan.inOutput(plan.firstW);
+  const endH = min(plan.outH, firstH + plan.tileRows * tileH);
+  const endW = min(plan.outW, firstW + plan.tileColumns * tileW);
+  let place = own + plan.placesAt;
+  for (let tile = first; tile < first + tiles; tile++, place += placeBytes) {
+    const row = tile / plan.tileColumns;
+    const image = row / plan.tileRows;
+    const h = firstH + (row - image * plan.tileRows) * tileH;
+    const w = firstW + (tile - row * plan.tileColumns) * tileW;
+    const rowInAll = image * plan.outChannels * plan.outH + h;
+    const rows = tile < plan.tiles ? min(tileH, endH - h) : 0;
+    store<usize>(place, bytes(rowInAll * plan.outW + w));
+    store<i32>(place, rows, 4);
+    store<i32>(place, min(tileW, endW - w), 8);
+  }
+}
+
+const placeBytes: usize = 12;
+
+/** The outputs of a block's tiles for one output channel, whose plane in the first image is `out`, from their products. */
+export function storeTiles(
+  plan: WinogradPlan,
+  products: usize,
+  out: usize,
+  tiles: i32,
+  bias: v128,
+  own: usize,
+): void {
+  const row = bytes(plan.outW);
+  const size = plan.inOutput(4);
+  const work = own + plan.workAt;
+  // Tiles of up to eight columns side by side.
+  const edges = work + 1408;
+  let place = own + plan.placesAt;
+  for (let tile = 0; tile < tiles; tile += 4, place += 4 * placeBytes) {
+    if (plan.tile === 4 && plan.isWhole() && areWhole(place, size)) {
+      const y0 = out + load<usize>(place);
+      const y1 = out + load<usize>(place + placeBytes);
+      const y2 = out + load<usize>(place + 2 * placeBytes);
+      const y3 = out + load<usize>(place + 3 * placeBytes);
+      transformOutput(plan, products, bias, work, y0, y1, y2, y3, row);
+    } else {
+      transformOutput(plan, products, bias, work, edges, edges + 32, edges + 64, edges + 96, 128);
+      for (let i: usize = 0; i < 4; i++)
+        storeTile(edges + 32 * i, out, row, place + placeBytes * i);
+    }
+    products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
+  }
+}
+
+/** Whether nothing of four tiles hangs over an edge. */
+function areWhole(place: usize, size: i32): bool {
+  for (let i: usize = 0; i < 4; i++, place += placeBytes) {
+    if (load<i32>(place, 4) !== size || load<i32>(place, 8) !== size) return false;
+  }
+  return true;
+}
+
+/** Those of four tiles: to y0 ... y3, in rows `pitch` bytes apart. */
+function transformOutput(
+  plan: WinogradPlan,
+  products: usize,
+  bias: v128,
+  work: usize,
+  y0: usize,
+  y1: usize,
+  y2: usize,
+  y3: usize,
+  pitch: usize,
+): void {
+  const tileH = plan.tileH;
+  const tileW = plan.tileW;
+  if (plan.stride === 2 && plan.isGradient !== 0) {
+    transformSpreadOutput(products, tileH, tileW, work, y0, y1, y2, y3, pitch);
+  } else if (plan.stride === 2) {
+    transformStridedOutput(products, bias, tileH, tileW, work, y0, y1, y2, y3, pitch);
+  } else if (plan.tile === 2) {
+    transformOutput2x2(products, bias, work, y0, y1, y2, y3, pitch);
+  } else if (plan.isWhole()) {
+    transformOutput4x4(products, bias, work, y0, y1, y2, y3, pitch);
+  } else {
+    transformNarrowOutput(products, bias, tileH, tileW, work, y0, y1, y2, y3, pitch);
+  }
+}
+
+/** The rows and columns of a tile that are inside the plane. */
+function storeTile(from: usize, out: usize, row: usize, place: usize): void {
+  const rows = load<i32>(place, 4);
+  const columns = load<i32>(place, 8);
+  let to = out + load<usize>(place);
+  for (let i = 0; i < rows; i++, from += 128, to += row) {
+    storePart(to, columns, v128.load(from));
+    if (columns > 4) storePart(to + 16, columns - 4, v128.load(from, 16));
+  }
+}
