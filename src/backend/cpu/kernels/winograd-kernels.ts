@@ -57,12 +57,10 @@ export function transformKernels(
   for (let k = first; k < end; k += mostRows) {
     const rows = min(mostRows, end - k);
     for (let c = 0; c < plan.channels; c += mostChannels) {
-      copyTaps(plan, weight, k, (rows + 3) & -4, c, own + plan.workAt + tapsAt);
-      const last = min(c + mostChannels, plan.channels);
-      for (let channel = c; channel < last; channel++) {
-        for (let row = 0; row < rows; row += 4) {
-          transformFour(plan, k, row, rows, channel, own + plan.workAt, start);
-        }
+      const channels = min(mostChannels, plan.channels - c);
+      copyTaps(plan, weight, k, (rows + 3) & -4, c, channels, own + plan.workAt + tapsAt);
+      for (let row = 0; row < rows; row += 4) {
+        transformFour(plan, k, row, rows, c, channels, own + plan.workAt, start);
       }
     }
   }
@@ -74,8 +72,15 @@ const mostChannels = 8;
 const rowBytes: usize = 4 * 9 * mostChannels;
 
 /** The taps of output channels from k and channels from c on, as [output channel][channel][tap]; the last output channel stands in for those that are missing. */
-function copyTaps(plan: WinogradPlan, weight: usize, k: i32, rows: i32, c: i32, taps: usize): void {
-  const channels = min(mostChannels, plan.channels - c);
+function copyTaps(
+  plan: WinogradPlan,
+  weight: usize,
+  k: i32,
+  rows: i32,
+  c: i32,
+  channels: i32,
+  taps: usize,
+): void {
   const last = plan.outChannels - 1 - k;
   weight += bytes(k * plan.outKernelStep + c * plan.kernelStep);
   if (plan.isGradient !== 0) {
@@ -98,7 +103,7 @@ function copyKernel(from: usize, to: usize): void {
 }
 
 /**
- * Those of a channel and four of the copied output channels from k on, of which there are `rows`. A panel of six begins with
+ * Those of some channels and four of the copied output channels from k on, of which there are `rows`. A panel of six begins with
  * every second four or in the middle of one.
  */
 function transformFour(
@@ -106,32 +111,36 @@ function transformFour(
   k: i32,
   row: i32,
   rows: i32,
-  channel: i32,
+  c: i32,
+  channels: i32,
   work: usize,
   kernels: usize,
 ): void {
   const next = bytes(plan.kernelFloats);
-  const g = work + tapsAt + <usize>row * rowBytes + bytes(9 * (channel % mostChannels));
-  const to = kernels + placeOf(plan, k + row, channel);
-  const second = row + 2 < rows ? kernels + placeOf(plan, k + row + 2, channel) : to;
-  if (second === to + 8) {
-    transformTaps(plan, g, work, to, next);
-    return;
+  const first = k + row;
+  // Where there is no second half, it goes where the first one goes.
+  const other = row + 2 < rows ? first + 2 : first;
+  const step = bytes(rowsOfPanel(panelOfRow(first, plan.sixes), plan.sixes));
+  const otherStep = bytes(rowsOfPanel(panelOfRow(other, plan.sixes), plan.sixes));
+  let to = kernels + bytes(placeInPanels(first, plan.sixes, plan.channels)) + <usize>c * step;
+  let second =
+    kernels + bytes(placeInPanels(other, plan.sixes, plan.channels)) + <usize>c * otherStep;
+  const isWhole = second === to + 8;
+  let g = work + tapsAt + <usize>row * rowBytes;
+  for (let i = 0; i < channels; i++, g += 36, to += step, second += otherStep) {
+    if (isWhole) {
+      transformTaps(plan, g, work, to, next);
+    } else {
+      transformTaps(plan, g, work, work + halvesAt, 16);
+      storeHalves(work + halvesAt, plan.factors, to, second, next);
+    }
   }
-  transformTaps(plan, g, work, work + halvesAt, 16);
-  storeHalves(work + halvesAt, plan.factors, to, second, next);
 }
 
 /** Where in the work of the transforms the halves are: behind what the transforms of kernels need. */
 const halvesAt: usize = 448;
 /** Where the copied taps are: behind the halves. */
 const tapsAt: usize = 1024;
-
-/** In bytes, from the first element of output channel 0. */
-function placeOf(plan: WinogradPlan, k: i32, c: i32): usize {
-  const rows = rowsOfPanel(panelOfRow(k, plan.sixes), plan.sixes);
-  return bytes(placeInPanels(k, plan.sixes, plan.channels) + c * rows);
-}
 
 function transformTaps(plan: WinogradPlan, g0: usize, work: usize, to: usize, next: usize): void {
   const isBackwards = plan.isGradient !== 0;
