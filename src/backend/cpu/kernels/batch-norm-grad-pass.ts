@@ -119,7 +119,7 @@ function gradOfRuns(job: Backward, c: i32, start: usize, stride: usize, length: 
 /** S = 1: four channels side by side. */
 function gradOfRow(job: Backward, n: i32, firstChannel: i32, endChannel: i32): void {
   let c = firstChannel;
-  if (job.throughStatistics !== 0 && job.dResidual === 0) c = dxOfRow(job, n, c, endChannel);
+  if (job.throughStatistics !== 0) c = gradOfVectors(job, n, c, endChannel);
   for (; c < endChannel; c += 4) {
     const count = min(4, endChannel - c);
     const centre = loadPart(job.coefficient(0, c), count, 0);
@@ -131,14 +131,16 @@ function gradOfRow(job: Backward, n: i32, firstChannel: i32, endChannel: i32): v
   }
 }
 
-/** dx alone, of whole vectors; gives the channel behind the last one. */
-function dxOfRow(job: Backward, n: i32, c: i32, endChannel: i32): i32 {
+/** Of whole vectors, through the statistics; gives the channel behind the last one. */
+function gradOfVectors(job: Backward, n: i32, c: i32, endChannel: i32): i32 {
   const next = (<usize>job.C) << 2;
   const isMasked = job.isMasked();
   const given = job.reluOutput !== 0;
   const x = job.x - job.dy;
   const y = job.reluOutput - job.dy;
   const dx = job.dx - job.dy;
+  const addsResidual = job.dResidual !== 0;
+  const dResidual = job.dResidual - job.dy;
   let coefficient = job.coefficient(0, c);
   let at = job.at(job.dy, n, c, 0);
   for (; c + 4 <= endChannel; c += 4, at += 16, coefficient += 16) {
@@ -150,6 +152,7 @@ function dxOfRow(job: Backward, n: i32, c: i32, endChannel: i32): i32 {
       const shift = v128.load(coefficient + 2 * next);
       g = wherePositive(given ? v128.load(at + y) : affine(values, centre, scale, shift), g);
     }
+    if (addsResidual) v128.store(at + dResidual, g);
     const level = v128.load(coefficient + 3 * next);
     const slope = v128.load(coefficient + 4 * next);
     v128.store(at + dx, f32x4.mul(centred(g, values, centre, level, slope), scale));
