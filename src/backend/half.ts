@@ -95,7 +95,7 @@ const rolesByKernel: { readonly [Name in Kernel]: RolesOf<Parameters<Backend[Nam
 
 type FieldRoles = Readonly<Record<string, Role>>;
 type Roles = Role | FieldRoles | readonly [FieldRoles] | null;
-type Run = (...args: readonly unknown[]) => void;
+type Run = (args: readonly unknown[]) => void;
 
 /**
  * A backend with float16 tensors made of one without. Of float16 it needs only casts to and from float32, bit for bit also for NaN, and
@@ -104,14 +104,14 @@ type Run = (...args: readonly unknown[]) => void;
  * Cost: a pass over each float16 operand, and float32 memory for the operands of one kernel at a time.
  */
 export function withFloat16(inner: Backend): Backend {
-  const kernels: Partial<Record<Kernel, Run>> = {};
+  const kernels: Partial<Record<Kernel, (...args: readonly unknown[]) => void>> = {};
   for (const name of Object.keys(rolesByKernel) as Kernel[]) {
-    const run: Run = (...args) => Reflect.apply(inner[name], inner, args);
+    const run: Run = (args) => Reflect.apply(inner[name], inner, args);
     const roles: readonly Roles[] = rolesByKernel[name];
     const [first] = roles;
     kernels[name] = isListRole(first)
       ? (...args) => runEntries(inner, first[0], args, run)
-      : (...args) => runWidened(inner, roles, args, run);
+      : (...args) => (holdsAnyHalf(args, roles) ? runWidened(inner, roles, args, run) : run(args));
   }
   return {
     ...inner,
@@ -169,12 +169,8 @@ function runWidened(
   args: readonly unknown[],
   run: Run,
 ): void {
-  if (!holdsAnyHalf(args, roles)) {
-    run(...args);
-    return;
-  }
   const temporaries = new Temporaries(inner);
-  temporaries.use(() => run(...args.map((arg, i) => widenedArgument(temporaries, arg, roles[i]))));
+  temporaries.use(() => run(args.map((arg, i) => widenedArgument(temporaries, arg, roles[i]))));
 }
 
 function isListRole(roles: Roles): roles is readonly [FieldRoles] {
@@ -192,10 +188,10 @@ function runEntries(
   for (const entry of entries as readonly unknown[]) {
     (holdsHalf(entry, roles) ? half : wide).push(entry);
   }
-  if (wide.length > 0) run(wide, ...rest);
+  if (wide.length > 0) run([wide, ...rest]);
   for (const entry of half) {
     const temporaries = new Temporaries(inner);
-    temporaries.use(() => run([widenedArgument(temporaries, entry, roles)], ...rest));
+    temporaries.use(() => run([[widenedArgument(temporaries, entry, roles)], ...rest]));
   }
 }
 

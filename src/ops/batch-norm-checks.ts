@@ -46,7 +46,10 @@ export function checkEps(eps: number, training: boolean): void {
   });
 }
 
-type Vectors = Readonly<Record<"runningMean" | "runningVar" | "weight" | "bias", Tensor | null>>;
+const statisticsNames = ["runningMean", "runningVar"] as const;
+const vectorNames = [...statisticsNames, "weight", "bias"] as const;
+
+type Vectors = Readonly<Record<(typeof vectorNames)[number], Tensor | null>>;
 
 interface Vectored {
   readonly vectors: Vectors;
@@ -66,11 +69,12 @@ export function checkVectors(op: string, x: Tensor, { vectors, training }: Vecto
   if (!training && runningMean === null) rejectMissing(op, "runningMean");
   if (!training && runningVar === null) rejectMissing(op, "runningVar");
   const dtype = vectorDType(x, vectors);
-  for (const [name, vector] of Object.entries(vectors)) {
+  for (const name of vectorNames) {
+    const vector = vectors[name];
     if (vector !== null) checkVector(op, x, { name, vector, dtype });
   }
-  for (const [name, vector] of Object.entries({ runningMean, runningVar })) {
-    if (!vector?.requiresGrad) continue;
+  for (const name of statisticsNames) {
+    if (!vectors[name]?.requiresGrad) continue;
     throw new AutogradError({
       op,
       expected: `a ${name} that does not require grad`,

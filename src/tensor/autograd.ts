@@ -38,9 +38,11 @@ export class GraphNode {
     this.op = op;
     this.#edges = inputs.map(edgeOf);
     this.#recording = recording;
+    const below: Ledger[] = [];
+    for (const edge of this.#edges) if (edge instanceof GraphNode) below.push(edge.ledger);
     this.ledger = new Ledger(
       recording.saved.map(({ claim }) => claim),
-      this.#edges.flatMap((edge) => (edge instanceof GraphNode ? [edge.ledger] : [])),
+      below,
     );
   }
 

@@ -10,7 +10,7 @@ export function runAlone(
   chunks: number,
   args: readonly number[],
 ): void {
-  const all = [...args, 0, 0];
+  const all = args.concat(0, 0);
   try {
     for (let chunk = 0; chunk < chunks; chunk++) {
       all[args.length] = chunk;

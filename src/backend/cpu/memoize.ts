@@ -35,10 +35,9 @@ export function layoutKey(layout: Conv2dLayout): number[] {
   const { N, C, K, groups, H, W, outH, outW } = layout;
   const { kernelH, kernelW, strideH, strideW } = layout;
   const { paddingH, paddingW, dilationH, dilationW } = layout;
-  return [
-    ...[N, C, K, groups, H, W, outH, outW, kernelH, kernelW, strideH, strideW],
-    ...[paddingH, paddingW, dilationH, dilationW],
-  ];
+  const key = [N, C, K, groups, H, W, outH, outW, kernelH, kernelW, strideH, strideW];
+  key.push(paddingH, paddingW, dilationH, dilationW);
+  return key;
 }
 
 function hashOf(key: readonly number[]): number {

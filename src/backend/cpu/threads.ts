@@ -134,7 +134,7 @@ export class ThreadPool {
   #takePart(kernel: Kernel, args: readonly number[]): unknown {
     const words = this.#words;
     const chunks = words[layout.chunks];
-    const all = [...args, 0, 0];
+    const all = args.concat(0, 0);
     try {
       for (;;) {
         const chunk = Atomics.add(words, layout.next, 1);
