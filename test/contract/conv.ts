@@ -369,6 +369,7 @@ export function largeConvCases(): KernelCase[] {
     { N: 2, C: 3, K: 16, H: 53, W: 51, ...square(7, { stride: 2, padding: 3 }) },
     { N: 17, C: 64, K: 64, H: 7, W: 7, ...square(1) },
     { N: 5, C: 96, K: 50, H: 29, W: 31, ...square(1, { stride: 2 }) },
+    { N: 9, C: 20, K: 7, H: 33, W: 33, ...square(1) },
     { N: 2, C: 2000, K: 30, H: 3, W: 3, ...square(1) },
     { N: 33, C: 16, K: 8, H: 9, W: 9, ...square(3, { padding: 1 }) },
     { N: 2, C: 40, K: 40, groups: 40, H: 57, W: 55, ...square(3, { padding: 1 }) },

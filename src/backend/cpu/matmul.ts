@@ -1,12 +1,15 @@
 import type { Backend, MatmulLayout } from "../backend.ts";
-import { cutEvenly, groupUnits, withJob } from "./job.ts";
+import { cutEvenly, evenly, groupUnits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
 
-/** Columns and depth of b that a thread packs at a time: 64 KiB, read once for every panel of a. */
-const mostColumns = 64;
+/** Depth of b that a thread packs at a time, and columns: sums that are short leave room for more of these, which makes runs longer. */
 const mostDepth = 512;
+const mostColumns = 64;
+const mostShortColumns = 128;
+/** Floats of packed b that stay in a first-level cache for all panels of a. */
+const groupFloats = 8192;
 /** Work is cut into this many units where there is enough of it, whatever the number of threads. */
 const enoughUnits = 32;
 /** Rows that repay packing the same columns of b once more, and rows of a that stay in a second-level cache. */
@@ -29,7 +32,7 @@ export function matmulKernels(machine: Machine): Pick<Backend, "matmul"> {
   };
 }
 
-/** Products of matrices that may lie in runs; strides in elements, as in kernels/matmul.ts. All of `out` together is dense. */
+/** Products of matrices that may lie in runs; strides in elements, as in kernels/matmul-plan.ts. All of `out` together is dense. */
 export interface Product {
   readonly batch: number;
   readonly M: number;
@@ -79,7 +82,7 @@ export function multiply(machine: Machine, product: Product, { a, b, out, bias }
     const offsets = parts + partFloats * 4;
     machine.memory.i32.set(stepOffsets, offsets / 4);
     const isSplit = cut.splits > 1;
-    // The words of `MatmulPlan` in kernels/matmul.ts.
+    // The words of `MatmulPlan` in kernels/matmul-plan.ts.
     const words = [
       ...[batch, M, N, K],
       ...[product.a.step, product.a.row, product.a.depth, product.depthRun.a],
@@ -87,7 +90,8 @@ export function multiply(machine: Machine, product: Product, { a, b, out, bias }
       ...[product.b.column, product.columnRun.b],
       ...[product.out.step, product.out.row, product.columnRun.out, batch * M * N],
       ...[product.depthRun.length, product.columnRun.length],
-      ...[panels.sixes, panels.count, cut.panels, cut.panelBlocks, cut.columns, cut.columnBlocks],
+      ...[panels.sixes, panels.count, cut.panels, cut.panelBlocks, cut.columns],
+      ...[cut.columnBlocks, cut.columnsPerGroup],
       ...[cut.splits, cut.splitDepth, mostDepth, packings, packing.perChunk],
       ...[cut.units, cut.unitsPerChunk, offsets, bias],
     ];
@@ -115,8 +119,7 @@ const cutFor = memoize(({ batch, M, N, K }: Product) => [batch, M, N, K], cutOf)
  * the sum, and where that is too short by rows.
  */
 function cutOf({ batch, M, N, K }: Product) {
-  const columnBlocks = Math.ceil(N / mostColumns);
-  const columns = Math.ceil(N / Math.max(columnBlocks, 1) / 8) * 8;
+  const { columns, columnBlocks, columnsPerGroup } = columnsOf({ batch, N, K });
   const fewestBlocks = batch * columnBlocks * Math.ceil(M / mostRows);
   const splitsWanted = Math.min(enoughUnits / fewestBlocks, K / fewestDepth);
   // Whole depth blocks, because a is packed by these.
@@ -125,14 +128,25 @@ function cutOf({ batch, M, N, K }: Product) {
   const splits = Math.ceil(depthBlocks / splitBlocks);
   const rowsWanted = Math.ceil((M * batch * columnBlocks * splits) / enoughUnits);
   const rows = Math.min(Math.max(rowsWanted, fewestRows), mostRows);
-  const panels = Math.ceil(rows / 6);
-  const panelBlocks = Math.ceil(panelsOf(M).count / panels);
+  const allPanels = panelsOf(M).count;
+  const panels = evenly(Math.max(1, allPanels), Math.ceil(rows / 6));
+  const panelBlocks = Math.ceil(allPanels / panels);
   const units = batch * columnBlocks * panelBlocks * splits;
   const unitWork = Math.min(6 * panels, M) * columns * Math.min(splitBlocks * mostDepth, K);
   const unitsPerChunk = Math.max(1, Math.floor(chunkWork / Math.max(1, unitWork)));
   return {
-    ...{ columns, columnBlocks, panels, panelBlocks, depthBlocks },
+    ...{ columns, columnBlocks, columnsPerGroup, panels, panelBlocks, depthBlocks },
     ...{ splits, splitDepth: splitBlocks * mostDepth },
     ...{ units, unitsPerChunk, chunks: Math.ceil(units / unitsPerChunk) },
   };
+}
+
+function columnsOf({ batch, N, K }: Pick<Product, "batch" | "N" | "K">) {
+  const depth = Math.min(Math.max(K, 1), mostDepth);
+  const fitting = Math.min((mostColumns * mostDepth) / depth, mostShortColumns);
+  const most = Math.max(mostColumns, Math.min(fitting, (batch * N) / (4 * enoughUnits)));
+  const columnBlocks = Math.ceil(N / most);
+  const columns = Math.ceil(N / Math.max(columnBlocks, 1) / 8) * 8;
+  const columnsPerGroup = 8 * Math.max(1, Math.floor(groupFloats / 8 / depth));
+  return { columns, columnBlocks, columnsPerGroup };
 }

@@ -1,61 +1,11 @@
 import { tile4x8, tile6x8 } from "./conv-tiles";
 import { bytes } from "./floats";
+import { packColumns } from "./matmul-columns";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { MatmulPlan } from "./matmul-plan";
 import { addTile } from "./matmul-tile";
 import { packRuns, rowOfPanel, rowsOfPanel } from "./panels";
 import { highHalf, joinHalves, loadPart, lowHalf, storePart } from "./simd";
-
-/**
- * A batch of products out[p] = a[p] * b[p], written by the host (../matmul.ts) as 32-bit words in the order of the fields. Strides are
- * in floats: a[p, m, k] is at p * aStep + m * aRow + k * aDepth and b[p, k, n] at p * bStep + k * bDepth + n * bColumn.
- *
- * Images are matrices in runs: after `columnRun` columns b and out go on bColumnRun and outColumnRun floats further on, or after
- * `depthRun` steps of the sum a and b go on aRun and bRun further on. Only one of the two is shorter than N or K.
- *
- * A unit of work is one split of K, one block of panels of rows and one block of columns of one product; every split has an out
- * of its own.
- */
-class MatmulPlan {
-  batch: i32;
-  M: i32;
-  N: i32;
-  K: i32;
-  aStep: i32;
-  aRow: i32;
-  aDepth: i32;
-  aRun: i32;
-  bStep: i32;
-  bDepth: i32;
-  bRun: i32;
-  bColumn: i32;
-  bColumnRun: i32;
-  outStep: i32;
-  outRow: i32;
-  outColumnRun: i32;
-  splitStep: i32;
-  depthRun: i32;
-  columnRun: i32;
-  /** Of the rows (panels.ts). */
-  sixes: i32;
-  panels: i32;
-  panelsPerBlock: i32;
-  panelBlocks: i32;
-  /** A multiple of 8. */
-  columnsPerBlock: i32;
-  columnBlocks: i32;
-  splits: i32;
-  depthPerSplit: i32;
-  /** Of b that is packed at a time. */
-  depthPerBlock: i32;
-  /** Of all packed matrices together; one matrix serves the whole batch where aStep is 0. */
-  packings: i32;
-  packingsPerChunk: i32;
-  units: i32;
-  unitsPerChunk: i32;
-  /** (depthPerBlock) bytes from a packed panel of b to its steps. */
-  offsets: usize;
-  /** (M) what is added to each row, or 0. */
-  bias: usize;
-}
 
 /** Floats in front of the packed depth block that begins with step k. Every panel of it has a step more. */
 function packedBlock(product: MatmulPlan, k: i32): i32 {
@@ -169,108 +119,91 @@ function multiplyUnit(
     const depth = min(product.depthPerBlock, endDepth - k);
     packColumns(product, b, firstColumn, endColumn, k, depth, panels);
     const a = packedA + bytes(packedBlock(product, k));
-    for (let n = firstColumn; n < endColumn; n += 8) {
-      const panel = panels + bytes((n - firstColumn) * depth);
-      const tile = panels + bytes(product.columnsPerBlock * product.depthPerBlock);
-      addColumns(product, a, panel, depth, out, firstPanel, n, isFirst, tile);
+    const tile = panels + bytes(product.columnsPerBlock * product.depthPerBlock);
+    for (let n = firstColumn; n < endColumn; n += product.columnsPerGroup) {
+      const group = panels + bytes((n - firstColumn) * depth);
+      const end = min(n + product.columnsPerGroup, endColumn);
+      addColumns(product, a, group, depth, out, firstPanel, n, end, isFirst, tile);
     }
     isFirst = false;
     k += depth;
   } while (k < endDepth);
 }
 
-function packColumns(
-  product: MatmulPlan,
-  b: usize,
-  firstColumn: i32,
-  endColumn: i32,
-  k: i32,
-  depth: i32,
-  to: usize,
-): void {
-  for (let n = firstColumn; n < endColumn; n += 8, to += bytes(8 * depth)) {
-    const lanes = min(8, endColumn - n);
-    const run = n / product.columnRun;
-    const inRun = n - run * product.columnRun;
-    if (inRun + lanes > product.columnRun) {
-      packAcross(product, b + bytes(k * product.bDepth), n, lanes, depth, to);
-      continue;
-    }
-    packRuns(
-      b + bytes(run * product.bColumnRun + inRun * product.bColumn),
-      product.bColumn,
-      product.bDepth,
-      product.bRun,
-      product.depthRun,
-      k,
-      lanes,
-      depth,
-      8,
-      to,
-    );
-  }
-}
-
-/** A panel of columns that lie in several runs. */
-function packAcross(
-  product: MatmulPlan,
-  b: usize,
-  firstColumn: i32,
-  lanes: i32,
-  depth: i32,
-  to: usize,
-): void {
-  if (lanes < 8) memory.fill(to, 0, bytes(8 * depth));
-  for (let lane = 0; lane < lanes; lane++, to += 4) {
-    const run = (firstColumn + lane) / product.columnRun;
-    const inRun = firstColumn + lane - run * product.columnRun;
-    let from = b + bytes(run * product.bColumnRun + inRun * product.bColumn);
-    for (let step = to, end = to + bytes(8 * depth); step < end; step += 32) {
-      store<f32>(step, load<f32>(from));
-      from += bytes(product.bDepth);
-    }
-  }
-}
-
-/** Adds a block's products to eight columns: their panel of b stays in the first-level cache for all rows. */
+/**
+ * Adds a block's products to a group of columns: their panels of b stay in the first-level cache for all rows, a panel of rows does
+ * for all columns, and out is written in runs of whole cache lines.
+ */
 function addColumns(
   product: MatmulPlan,
   a: usize,
-  panel: usize,
+  panels: usize,
   depth: i32,
   out: usize,
   firstPanel: i32,
+  firstColumn: i32,
+  endColumn: i32,
+  isFirst: bool,
+  tile: usize,
+): void {
+  const end = min(firstPanel + product.panelsPerBlock, product.panels);
+  const panelBytes = bytes(8 * depth);
+  const run = firstColumn / product.columnRun;
+  const inRun = firstColumn - run * product.columnRun;
+  const columns = endColumn - firstColumn;
+  const isWhole = isFirst && columns % 8 === 0 && inRun + columns <= product.columnRun;
+  const next = bytes(product.outRow);
+  const first = out + bytes(run * product.outColumnRun + inRun);
+  for (let p = firstPanel; p < end; p++) {
+    const row = rowOfPanel(p, product.sixes);
+    const height = rowsOfPanel(p, product.sixes);
+    const weights = a + bytes(row * (depth + 1));
+    let panel = panels;
+    if (isWhole && row + height <= product.M) {
+      let to = first + <usize>row * next;
+      for (const last = to + bytes(columns); to < last; to += 32, panel += panelBytes) {
+        if (height === 6) tile6x8(panel, product.offsets, weights, depth, to, next);
+        else tile4x8(panel, product.offsets, weights, depth, to, next);
+      }
+      continue;
+    }
+    for (let n = firstColumn; n < endColumn; n += 8, panel += panelBytes) {
+      addProduct(product, weights, panel, depth, out, row, height, n, isFirst, tile);
+    }
+  }
+}
+
+/** Adds the product of one panel of rows and one of columns. */
+function addProduct(
+  product: MatmulPlan,
+  weights: usize,
+  panel: usize,
+  depth: i32,
+  out: usize,
+  row: i32,
+  height: i32,
   column: i32,
   isFirst: bool,
   tile: usize,
 ): void {
-  const lanes = min(8, product.N - column);
   const columnRun = product.columnRun;
   const run = column / columnRun;
   const inRun = column - run * columnRun;
-  const isWhole = lanes === 8 && inRun + 8 <= columnRun;
-  const columns = out + bytes(run * product.outColumnRun + inRun);
+  const lanes = min(8, product.N - column);
+  const rows = min(height, product.M - row);
   const next = bytes(product.outRow);
-  const end = min(firstPanel + product.panelsPerBlock, product.panels);
-  for (let p = firstPanel; p < end; p++) {
-    const row = rowOfPanel(p, product.sixes);
-    const height = rowsOfPanel(p, product.sixes);
-    const rows = min(height, product.M - row);
-    const weights = a + bytes(row * (depth + 1));
-    const at = columns + <usize>row * next;
-    const isDirect = isFirst && isWhole && rows === height;
-    const to = isDirect ? at : tile;
-    const toNext: usize = isDirect ? next : 32;
-    if (height === 6) tile6x8(panel, product.offsets, weights, depth, to, toNext);
-    else tile4x8(panel, product.offsets, weights, depth, to, toNext);
-    if (!isDirect) {
-      const first = min(lanes, columnRun - inRun);
-      addTile(tile, rows, 0, first, at, next, isFirst);
-      for (let lane = first, from = at - bytes(inRun); lane < lanes; lane += columnRun) {
-        from += bytes(product.outColumnRun);
-        addTile(tile, rows, lane, min(columnRun, lanes - lane), from, next, isFirst);
-      }
-    }
+  const at = out + bytes(run * product.outColumnRun + inRun) + <usize>row * next;
+  const isDirect = isFirst && lanes === 8 && inRun + 8 <= columnRun && rows === height;
+  const to = isDirect ? at : tile;
+  const toNext: usize = isDirect ? next : 32;
+  if (height === 6) tile6x8(panel, product.offsets, weights, depth, to, toNext);
+  else tile4x8(panel, product.offsets, weights, depth, to, toNext);
+  if (isDirect) return;
+  const first = min(lanes, columnRun - inRun);
+  addTile(tile, rows, 0, first, at, next, isFirst);
+  for (let lane = first, from = at - bytes(inRun); lane < lanes; lane += columnRun) {
+    from += bytes(product.outColumnRun);
+    addTile(tile, rows, lane, min(columnRun, lanes - lane), from, next, isFirst);
   }
 }
 
