@@ -1,11 +1,10 @@
 /** 3x3 convolutions of stride 1 with many channels go another way on the CPU (src/backend/cpu/winograd.ts) than the contract's. */
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Backend, Conv2dLayout } from "../src/backend/backend.ts";
 import { createCpuBackend, setWinograd, type WinogradChoice } from "../src/backend/cpu/index.ts";
 import { suitsWinograd, tileFor } from "../src/backend/cpu/winograd.ts";
 import { tilingOf } from "../src/backend/cpu/winograd-plan.ts";
 import { suitsWinogradWeight } from "../src/backend/cpu/winograd-weight.ts";
-import { createReferenceBackend } from "../src/backend/reference/index.ts";
 import { ArgumentError } from "../src/core/errors.ts";
 import {
   type ConvSketch,
@@ -18,6 +17,7 @@ import {
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
 import { execute, input, type KernelCase, output, referenceFor } from "./support/kernel-case.ts";
+import { createQuickReference } from "./support/quick-reference.ts";
 import { normals } from "./support/random.ts";
 
 /** Tiles of 2 x 2 outputs. */
@@ -132,17 +132,21 @@ describe.each([
   ["gradient of the input", convGradInputCase],
   ["gradient of the weight", convGradWeightCase],
 ] as const)("convolution by tiles, %s", (_, makeCase) => {
-  const cases = layouts.map((layout) => makeCase(layout));
-  const references = cases.map(referenceFor);
+  let cases: readonly KernelCase[] = [];
+  let references: Awaited<ReturnType<typeof referenceFor>>[] = [];
+
+  beforeAll(async () => {
+    cases = layouts.map((layout) => makeCase(layout));
+    references = await Promise.all(cases.map((each) => referenceFor(each, createQuickReference())));
+  });
 
   test.each(builds)(
     "like the reference, the same bits on 1, 2 and 4 threads, $build build, tiles up to $winograd",
     async ({ backend, others }) => {
       for (const [i, kernelCase] of cases.entries()) {
-        const expectLikeReference = await references[i];
         for (const shift of [0, 1]) {
           const actual = await execute(backend, kernelCase, shift);
-          expectLikeReference(actual, `shift ${shift}`);
+          references[i](actual, `shift ${shift}`);
           for (const other of others) {
             const again = await execute(other, kernelCase, shift);
             for (const name of Object.keys(actual)) {
@@ -235,7 +239,7 @@ describe("rounding", () => {
       const kernelCase = makeCase(convLayout(sketch));
       for (const isRectified of [false, true]) {
         const given = withNormals(kernelCase, out, isRectified);
-        const exact = await execute(createReferenceBackend(), { ...kernelCase, given: given(64) });
+        const exact = await execute(createQuickReference(), { ...kernelCase, given: given(64) });
         for (const each of backends) {
           const [direct, large, small] = await Promise.all(
             each.map(async (backend) => {

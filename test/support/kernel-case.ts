@@ -129,12 +129,13 @@ export async function expectLikeReference(
   }
 }
 
-/** Runs a case on the reference and gives the comparison of another backend's contents with it. */
+/** Runs a case on the reference, or what takes its place, and gives the comparison of another backend's contents with it. */
 export async function referenceFor(
   kernelCase: KernelCase,
+  reference = createReferenceBackend(),
 ): Promise<(actual: Contents, where: string) => void> {
-  const expected = await execute(createReferenceBackend(), kernelCase);
-  const bounds = await dotProductBounds(kernelCase);
+  const expected = await execute(reference, kernelCase);
+  const bounds = await dotProductBounds(kernelCase, reference);
   return (actual, where) => {
     for (const name of Object.keys(kernelCase.given)) {
       const label = `${kernelCase.label}: ${name}, ${where}`;
@@ -159,7 +160,10 @@ function toleranceOf(actual: TypedArray, expected: TypedArray): Tolerance {
  * roundings pay for the bias or the store, and for the reference's own store. sum |a b| is the same case run on absolute
  * values in float64. One product left out or taken twice is about 1 / K of that sum, far outside the bound.
  */
-async function dotProductBounds(kernelCase: KernelCase): Promise<Contents | undefined> {
+async function dotProductBounds(
+  kernelCase: KernelCase,
+  reference: Backend,
+): Promise<Contents | undefined> {
   if (kernelCase.products === undefined) return undefined;
   const given = Object.fromEntries(
     Object.entries(kernelCase.given).map(([name, { values, isWritten }]) => [
@@ -167,7 +171,7 @@ async function dotProductBounds(kernelCase: KernelCase): Promise<Contents | unde
       { dtype: "float64" as const, values: Float64Array.from(values, Math.abs), isWritten },
     ]),
   );
-  const sums = await execute(createReferenceBackend(), { ...kernelCase, given });
+  const sums = await execute(reference, { ...kernelCase, given });
   const errors = (kernelCase.products + 2) * 2 ** -24;
   return Object.fromEntries(
     Object.entries(sums).map(([name, sum]) => [
