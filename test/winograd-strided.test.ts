@@ -1,10 +1,9 @@
 /** 3x3 convolutions of stride 2 with much work go by tiles too (src/backend/cpu/kernels/winograd-strided.ts). */
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { Conv2dLayout } from "../src/backend/backend.ts";
 import { createCpuBackend } from "../src/backend/cpu/index.ts";
 import { suitsStrided } from "../src/backend/cpu/winograd.ts";
 import { stridedTilingOf } from "../src/backend/cpu/winograd-plan.ts";
-import { createReferenceBackend } from "../src/backend/reference/index.ts";
 import {
   type ConvSketch,
   convCase,
@@ -16,6 +15,7 @@ import {
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
 import { execute, input, type KernelCase, output, referenceFor } from "./support/kernel-case.ts";
+import { createQuickReference } from "./support/quick-reference.ts";
 import { normals } from "./support/random.ts";
 
 const halved = square(3, { stride: 2, padding: 1 });
@@ -83,13 +83,16 @@ describe.each([
   ["gradient of the weight", convGradWeightCase],
 ] as const)("convolution of stride 2 by tiles, %s", (_, makeCase) => {
   const cases = layouts.map((layout) => makeCase(layout));
-  const references = cases.map(referenceFor);
+  let references: Awaited<ReturnType<typeof referenceFor>>[] = [];
+  beforeAll(async () => {
+    references = await Promise.all(cases.map((each) => referenceFor(each, createQuickReference())));
+  });
 
   test.each(builds)(
     "like the reference, the same bits on 1, 2 and 4 threads, $build build",
     async ({ backend, others }) => {
       for (const [i, kernelCase] of cases.entries()) {
-        const expectLikeReference = await references[i];
+        const expectLikeReference = references[i];
         for (const shift of [0, 1]) {
           const actual = await execute(backend, kernelCase, shift);
           expectLikeReference(actual, `shift ${shift}`);
@@ -194,7 +197,7 @@ describe("rounding", () => {
       expect(suitsStrided(layout)).toBe(true);
       const kernelCase = makeCase(layout);
       const given = withNormals(kernelCase, out);
-      const exact = await execute(createReferenceBackend(), { ...kernelCase, given: given(64) });
+      const exact = await execute(createQuickReference(), { ...kernelCase, given: given(64) });
       for (const each of backends) {
         const [direct, large, small] = await Promise.all(
           each.map((backend) => execute(backend, { ...kernelCase, given: given(32) })),

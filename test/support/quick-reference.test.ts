@@ -16,6 +16,7 @@ const layouts = [
   { N: 3, C: 4, K: 3, H: 6, W: 4, ...square(3, { padding: 1 }) },
   { N: 2, C: 2, K: 5, H: 4, W: 5, ...square(3), paddingH: 2, paddingW: 0 },
   { N: 1, C: 5, K: 2, H: 1, W: 6, ...square(3), paddingH: 1, paddingW: 2 },
+  { N: 2, C: 3, K: 4, H: 6, W: 7, ...square(3, { stride: 2, padding: 1 }) },
 ].map(convLayout);
 
 /** The same numbers in float64, where nothing hides the order of a sum. */
@@ -48,7 +49,7 @@ test.each([
 
 test("other convolutions are refused", async () => {
   const [layout] = layouts;
-  for (const change of [{ strideH: 2 }, { dilationW: 2 }, { outH: layout.outH - 1 }]) {
+  for (const change of [{ strideH: 3 }, { dilationW: 2 }, { outH: layout.outH - 1 }]) {
     const kernelCase = convCase({ ...layout, ...change });
     await expect(execute(createQuickReference(), kernelCase)).rejects.toThrow("does not know");
   }

@@ -3,8 +3,9 @@ import { createReferenceBackend } from "../../src/backend/reference/index.ts";
 import { hostArray } from "../../src/core/dtype.ts";
 
 /**
- * The reference backend for convolutions of 3 x 3 and stride 1 only, in flat loops over padded planes of float64: many times as
- * fast, and the same bits, because every sum adds the same products in the same order.
+ * The reference backend for convolutions of 3 x 3 and stride 1 only, or 2 with a padding of 1, in flat loops over padded planes of
+ * float64: many times as fast, and the same bits, because every sum adds the same products in the same order, and zeros. With a
+ * stride of 2 every second output of stride 1 is taken, and dy has zeros for the others.
  */
 export function createQuickReference(): Backend {
   const reference = createReferenceBackend();
@@ -17,39 +18,62 @@ export function createQuickReference(): Backend {
   return {
     ...reference,
     conv2d(x, weight, bias, y, layout) {
-      const { N, C, K, paddingH, paddingW } = checked(layout);
-      const source = padded(read(x), N * C, { ...layout, paddingH, paddingW });
-      const sums = new Float64Array(y.length);
-      const plane = layout.outH * layout.outW;
+      const { N, C, K, outH, outW, ...dense } = checked(layout);
+      const source = padded(read(x), N * C, dense);
+      const plane = outH * outW;
+      const sums = new Float64Array(N * K * plane);
       const biases = bias && read(bias);
       for (let i = 0; biases && i < N * K; i++)
         sums.fill(biases[i % K], i * plane, (i + 1) * plane);
-      correlate(source, read(weight), sums, { N, C, K, H: layout.outH, W: layout.outW });
-      write(y, sums);
+      correlate(source, read(weight), sums, { N, C, K, H: outH, W: outW });
+      write(y, strided(sums, layout, false));
     },
     conv2dGradInput(dy, weight, dx, layout) {
       const { N, C, K, H, W, outH, outW } = checked(layout);
       const [paddingH, paddingW] = [2 - layout.paddingH, 2 - layout.paddingW];
-      const source = padded(read(dy), N * K, { H: outH, W: outW, paddingH, paddingW });
+      const dense = strided(read(dy), layout, true);
+      const source = padded(dense, N * K, { H: outH, W: outW, paddingH, paddingW });
       const sums = new Float64Array(dx.length);
       correlate(source, turned(read(weight), layout), sums, { N, C: K, K: C, H, W });
       write(dx, sums);
     },
     conv2dGradWeight(dy, x, dWeight, layout) {
-      const source = padded(read(x), layout.N * layout.C, checked(layout));
-      write(dWeight, gradWeight(read(dy), source, layout));
+      const dense = checked(layout);
+      const source = padded(read(x), layout.N * layout.C, dense);
+      write(dWeight, gradWeight(strided(read(dy), layout, true), source, dense));
     },
   };
 }
 
+/** The same convolution at stride 1. */
 function checked(layout: Conv2dLayout): Conv2dLayout {
-  const { kernelH, kernelW, strideH, strideW, dilationH, dilationW, groups } = layout;
-  const { H, W, outH, outW, paddingH, paddingW } = layout;
+  const { H, W, strideH, strideW } = layout;
+  const isHalved = Math.min(strideH, strideW) === 2 && layout.outH === Math.ceil(H / 2);
+  if (isHalved && layout.outW === Math.ceil(W / 2) && layout.paddingH * layout.paddingW === 1) {
+    return checked({ ...layout, strideH: 1, strideW: 1, outH: H, outW: W });
+  }
+  const { kernelH, kernelW, dilationH, dilationW, groups } = layout;
+  const { outH, outW, paddingH, paddingW } = layout;
   const isDense = Math.max(strideH, strideW, dilationH, dilationW, groups) === 1;
   const isPadded = outH === H + 2 * paddingH - 2 && outW === W + 2 * paddingW - 2;
   const isThree = kernelH === 3 && kernelW === 3 && paddingH <= 2 && paddingW <= 2;
   if (isDense && isPadded && isThree) return layout;
   throw new Error(`the quick reference does not know ${JSON.stringify(layout)}`);
+}
+
+/** Every second output of stride 1, or zeros around those of stride 2. */
+function strided(values: Float64Array, layout: Conv2dLayout, isSpread: boolean): Float64Array {
+  if (layout.strideH === 1) return values;
+  const { N, K, H, W, outH, outW } = layout;
+  const result = new Float64Array(N * K * (isSpread ? H * W : outH * outW));
+  for (let row = 0; row < N * K * outH; row++) {
+    const wide = (Math.floor(row / outH) * H + 2 * (row % outH)) * W;
+    for (let w = 0; w < outW; w++) {
+      if (isSpread) result[wide + 2 * w] = values[row * outW + w];
+      else result[row * outW + w] = values[wide + 2 * w];
+    }
+  }
+  return result;
 }
 
 /** Every plane with its padding: zeros, which change no sum. */
