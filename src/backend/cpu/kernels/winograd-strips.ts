@@ -176,8 +176,7 @@ function transformStrip(
   const left = max(0, -shift);
   const count = min(plan.pitch, plan.W - shift) - left;
   if (count <= 0) return;
-  const overlap = isForWeight ? 0 : plan.stride === 1 ? 2 : 1;
-  const end = min(plan.H, h + plan.inSource(plan.tileH) + overlap);
+  const end = min(plan.H, h + plan.inSource(plan.tileH) + (isForWeight ? 0 : 2));
   const row = bytes(plan.W);
   const rows = zeros + bytes(plan.pitch);
   let d = image + bytes(h * plan.W + left + shift);
