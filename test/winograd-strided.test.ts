@@ -4,6 +4,7 @@ import type { Conv2dLayout } from "../src/backend/backend.ts";
 import { createCpuBackend } from "../src/backend/cpu/index.ts";
 import { suitsStrided } from "../src/backend/cpu/winograd.ts";
 import { stridedTilingOf } from "../src/backend/cpu/winograd-plan.ts";
+import { suitsWinogradWeight } from "../src/backend/cpu/winograd-weight.ts";
 import {
   type ConvSketch,
   convCase,
@@ -29,6 +30,8 @@ const layouts = (
     { N: 8, C: 40, K: 130, H: 20, W: 21, ...halved },
     { N: 16, C: 72, K: 80, H: 13, W: 14, ...halved },
     { N: 8, C: 35, K: 331, H: 14, W: 13, ...halved },
+    // Transforms that several blocks of the weight's gradient share.
+    { N: 16, C: 70, K: 140, H: 14, W: 13, ...halved },
     // Rows of tiles longer than a block; more images than a block takes.
     { N: 1, C: 32, K: 34, H: 7, W: 2100, ...halved },
     { N: 70, C: 66, K: 33, H: 11, W: 12, ...halved },
@@ -62,6 +65,13 @@ test("little work, few channels, small outputs and other convolutions are not", 
   expect(others.filter((change) => suitsStrided(convLayout({ ...suited, ...change })))).toEqual([]);
   // 81 products for a tile of which one output is left over: hardly fewer than the direct way's.
   expect(suitsStrided(convLayout({ ...suited, N: 90, H: 10, W: 10 }))).toBe(false);
+});
+
+test("nor is the weight's gradient where transforms would be made again and again", () => {
+  expect(layouts.filter((layout) => !suitsWinogradWeight(layout))).toEqual([]);
+  const sizes = { N: 8, C: 128, K: 256, ...halved };
+  expect(suitsWinogradWeight(convLayout({ ...sizes, H: 14, W: 14 }))).toBe(true);
+  expect(suitsWinogradWeight(convLayout({ ...sizes, H: 28, W: 28 }))).toBe(false);
 });
 
 test("tiles are narrow at the edges where that takes fewer products", () => {

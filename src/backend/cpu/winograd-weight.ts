@@ -25,16 +25,18 @@ const mostOutChannels = 128;
 const enoughUnits = 8;
 /** So many units share transforms with others that these are made once, for all threads, if they are not too many floats. */
 const manySlices = 4;
-const mostShared = 1 << 23;
+const mostShared = 3 << 20;
 
 /**
- * Whether this is as exact as the direct way, for a convolution that `winograd` takes.
+ * Whether this is as exact as the direct way and faster, for a convolution that `winograd` takes. With a stride of 2 little is saved,
+ * less than it takes to make transforms over and over, or to write and read them where they are more than a cache holds.
  *
  * Numerics: the transforms add a few roundings of the size of neighbouring products. Among 16 products they took the error to
  * 2.5 times the bound of a plain sum, K u sum |a b|; among 100 to 0.14 of it.
  */
-export function suitsWinogradWeight({ N, outH, outW }: Conv2dLayout): boolean {
-  return N * outH * outW >= fewestPixels;
+export function suitsWinogradWeight(layout: Conv2dLayout): boolean {
+  const hasPixels = layout.N * layout.outH * layout.outW >= fewestPixels;
+  return hasPixels && (layout.strideH === 1 || !planFor(layout, 4).cut.repeats);
 }
 
 /**
@@ -122,7 +124,8 @@ function cutOf(layout: Conv2dLayout, tile: TileSize) {
   const sumFloats = factors * channelsPerBlock * outPerBlock;
   const sharedFloats =
     tileBlocks * elements * (channelBlocks * inputFloats + outBlocks * gradientFloats);
-  const shares = channelBlocks * outBlocks >= manySlices && sharedFloats <= mostShared;
+  const isMany = channelBlocks * outBlocks >= manySlices;
+  const shares = isMany && sharedFloats <= mostShared;
   const places = stripFloatsOf(regions, tiling, 8);
   const work = places + roundUp(tilesPerBlock, 16);
   const inputs = work + workFloats;
@@ -133,7 +136,7 @@ function cutOf(layout: Conv2dLayout, tile: TileSize) {
     ...{ tile, stride, elements, factors, regions, tileBlocks, parts },
     ...{ channelsPerBlock, channelBlocks, outPerBlock, outBlocks, outPanels },
     ...{ inputFloats, gradientFloats, sumFloats },
-    ...{ shares, sharedFloats: shares ? sharedFloats : 0 },
+    ...{ shares, repeats: isMany && !shares, sharedFloats: shares ? sharedFloats : 0 },
     scratch: { places, work, inputs, gradients, sums, end },
   };
 }
