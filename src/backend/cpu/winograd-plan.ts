@@ -111,14 +111,10 @@ function productsOf(regions: readonly Region[], stride: 1 | 2): number {
   return regions.reduce((sum, region) => sum + products(region), 0);
 }
 
-/** A region to be read in blocks of at most `most` tiles. */
-export function readingOf(
-  region: Region,
-  { stride }: Pick<Tiling, "stride">,
-  most: number,
-): Reading {
+/** A region to be read in blocks of at most `most` tiles, where `step` elements of the source lie between two outputs. */
+export function readingOf(region: Region, step: 1 | 2, most: number): Reading {
   const { count, size } = region.columns;
-  const pitch = stride * size * Math.min(count, most) + 2;
+  const pitch = step * size * Math.min(count, most) + 2;
   return { ...region, pitch, strips: Math.ceil((most - 1) / count) + 1 };
 }
 

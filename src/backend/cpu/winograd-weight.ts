@@ -16,7 +16,7 @@ import {
 
 /** Pixels of dy, in all images, among which the rounding of the transforms does not stand out. */
 const fewestPixels = 100;
-/** Panels of tiles that a thread transforms at a time: sums of so many products make up for adding them to the sums before. */
+/** About so many panels of tiles a thread transforms at a time: sums of so many products make up for adding them to the sums before. */
 const mostPanels = 8;
 /** Channels of x and of dy that it transforms them for; each serves all of the other side. */
 const mostChannels = 64;
@@ -99,14 +99,15 @@ function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
     ...[cut.gradientFloats, cut.factors, cut.sumFloats, Number(cut.shares)],
     ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
   ]);
-  const reading = regions.flatMap((region) => tilesPlan(dy, cut, region, at(cut.gradientFloats)));
+  const reading = cut.dyRegions.flatMap((region) =>
+    tilesPlan(dy, cut, region, at(cut.gradientFloats)),
+  );
   return { plan, reading };
 }
 
 /** How the work is cut, by shapes only. */
 function cutOf(layout: Conv2dLayout, tile: TileSize) {
-  const { N, C, K } = layout;
-  const { outH, outW } = layout;
+  const { N, C, K, outH, outW } = layout;
   const tiling =
     layout.strideH === 2 ? stridedTilingOf(N, outH, outW) : tilingOf(N, outH, outW, tile);
   const { elements, factors, stride } = tiling;
@@ -116,7 +117,9 @@ function cutOf(layout: Conv2dLayout, tile: TileSize) {
   const [channelBlocks, outBlocks] = [Math.ceil(C / channelsPerBlock), Math.ceil(K / outPerBlock)];
   const { tileBlocks, parts } = partsOf(tiling.panels, enoughUnits / (channelBlocks * outBlocks));
   const most = tiling.regions.map(({ tiles }) => Math.ceil(tiles / tileBlocks));
-  const regions = tiling.regions.map((region, i) => readingOf(region, tiling, most[i]));
+  const readings = (step: 1 | 2) =>
+    tiling.regions.map((region, i) => readingOf(region, step, most[i]));
+  const [regions, dyRegions] = [readings(stride), readings(1)];
 
   const tilesPerBlock = most.reduce((sum, tiles) => sum + tiles, 0);
   const inputFloats = tilesPerBlock * channelsPerBlock + 16;
@@ -133,7 +136,7 @@ function cutOf(layout: Conv2dLayout, tile: TileSize) {
   const sums = gradients + elements * gradientFloats;
   const end = roundUp(sums + (parts === 1 ? sumFloats : 0), 16);
   return {
-    ...{ tile, stride, elements, factors, regions, tileBlocks, parts },
+    ...{ tile, stride, elements, factors, regions, dyRegions, tileBlocks, parts },
     ...{ channelsPerBlock, channelBlocks, outPerBlock, outBlocks, outPanels },
     ...{ inputFloats, gradientFloats, sumFloats },
     ...{ shares, repeats: isMany && !shares, sharedFloats: shares ? sharedFloats : 0 },

@@ -189,13 +189,14 @@ function gradientSizes(layout: Conv2dLayout): Sizes {
 }
 
 /** How the work is cut, by shapes only. */
-function cutOf(tiling: Tiling, { channels, outChannels }: Sizes) {
+function cutOf(tiling: Tiling, { channels, outChannels, isGradient }: Sizes) {
   const { elements, factors, panels } = tiling;
   const sharesInputs = tiling.tiles < outChannels;
   const mostTiles = Math.max(1, mostInputs / (elements * channels));
   const mostChannels = Math.min(mostKernels / (factors * channels), outChannels / fewUnits);
   const unitPanels = Math.min(Math.ceil(mostTiles / 8), Math.ceil(panels / enoughUnits));
-  const blocks = blocksOf(tiling, sharesInputs ? 1 : unitPanels);
+  const step = isGradient ? 1 : tiling.stride;
+  const blocks = blocksOf(tiling, step, sharesInputs ? 1 : unitPanels);
   const kernels = panelsOf(outChannels);
   const mostPanels = sharesInputs ? Math.floor(mostChannels / 6) : mostKernelPanels;
   const channelBlocks = blockCount(kernels.count, Math.max(1, mostPanels));
@@ -217,15 +218,14 @@ function cutOf(tiling: Tiling, { channels, outChannels }: Sizes) {
 }
 
 /** Cuts the tiles of each region into blocks of at most `mostPanels`, which are as even as can be. */
-function blocksOf(tiling: Tiling, mostPanels: number) {
-  const { regions } = tiling;
+function blocksOf({ regions }: Tiling, step: 1 | 2, mostPanels: number) {
   const counts = regions.map(({ panels }) => blockCount(panels, mostPanels));
   const panelsPerBlock = Math.max(...regions.map(({ panels }, i) => Math.ceil(panels / counts[i])));
   let tileBlocks = 0;
   const cut = regions.map((region, i) => {
     const firstBlock = tileBlocks;
     tileBlocks += counts[i];
-    return { ...readingOf(region, tiling, 8 * panelsPerBlock), firstBlock, tileBlocks: counts[i] };
+    return { ...readingOf(region, step, 8 * panelsPerBlock), firstBlock, tileBlocks: counts[i] };
   });
   return { regions: cut, tileBlocks, panelsPerBlock };
 }

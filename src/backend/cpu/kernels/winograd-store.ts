@@ -13,8 +13,6 @@ export function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: us
   const tileW = plan.inOutput(plan.tileW);
   const firstH = plan.inOutput(plan.firstH);
   const firstW = plan.inOutput(plan.firstW);
-  const endH = min(plan.outH, firstH + plan.tileRows * tileH);
-  const endW = min(plan.outW, firstW + plan.tileColumns * tileW);
   let place = own + plan.placesAt;
   for (let tile = first; tile < first + tiles; tile++, place += placeBytes) {
     const row = tile / plan.tileColumns;
@@ -22,14 +20,16 @@ export function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: us
     const h = firstH + (row - image * plan.tileRows) * tileH;
     const w = firstW + (tile - row * plan.tileColumns) * tileW;
     const rowInAll = image * plan.outChannels * plan.outH + h;
-    const rows = tile < plan.tiles ? min(tileH, endH - h) : 0;
+    const rows = tile < plan.tiles ? min(tileH, plan.outH - h) : 0;
     store<usize>(place, bytes(rowInAll * plan.outW + w));
     store<i32>(place, rows, 4);
-    store<i32>(place, min(tileW, endW - w), 8);
+    store<i32>(place, min(tileW, plan.outW - w), 8);
   }
 }
 
 const placeBytes: usize = 12;
+/** Where in the work of the transforms tiles at the edges go first: behind what the transforms of outputs need. */
+const edgesAt: usize = 1408;
 
 /** The outputs of a block's tiles for one output channel, whose plane in the first image is `out`, from their products. */
 export function storeTiles(
@@ -43,8 +43,8 @@ export function storeTiles(
   const row = bytes(plan.outW);
   const size = plan.inOutput(4);
   const work = own + plan.workAt;
-  // Tiles of up to eight columns side by side.
-  const edges = work + 1408;
+  // Four tiles of up to eight columns side by side.
+  const edges = work + edgesAt;
   let place = own + plan.placesAt;
   for (let tile = 0; tile < tiles; tile += 4, place += 4 * placeBytes) {
     if (plan.tile === 4 && plan.isWhole() && areWhole(place, size)) {
