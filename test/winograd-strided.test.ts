@@ -15,9 +15,9 @@ import {
 } from "./contract/conv.ts";
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
-import { execute, input, type KernelCase, output, referenceFor } from "./support/kernel-case.ts";
+import { execute, input, type KernelCase, referenceFor } from "./support/kernel-case.ts";
 import { createQuickReference } from "./support/quick-reference.ts";
-import { normals } from "./support/random.ts";
+import { rootMeanSquare, withNormals } from "./support/rounding.ts";
 
 const halved = square(3, { stride: 2, padding: 1 });
 
@@ -206,7 +206,7 @@ describe("rounding", () => {
       const layout = convLayout(sketch);
       expect(suitsStrided(layout)).toBe(true);
       const kernelCase = makeCase(layout);
-      const given = withNormals(kernelCase, out);
+      const given = withNormals(kernelCase, out, false);
       const exact = await execute(createQuickReference(), { ...kernelCase, given: given(64) });
       for (const each of backends) {
         const [direct, large, small] = await Promise.all(
@@ -222,23 +222,3 @@ describe("rounding", () => {
     },
   );
 });
-
-/** The operands of a case with normal values in float32, in either precision. */
-function withNormals(kernelCase: KernelCase, out: string) {
-  const values = Object.entries(kernelCase.given).map(
-    ([name, operand], seed) =>
-      [name, Float32Array.from(normals(operand.values.length, seed + 1))] as const,
-  );
-  return (bits: 32 | 64): KernelCase["given"] =>
-    Object.fromEntries(
-      values.map(([name, each]) => {
-        const dtype = `float${bits}` as const;
-        return [name, name === out ? output(each.length, dtype) : input(each, dtype)];
-      }),
-    );
-}
-
-function rootMeanSquare(values: ArrayLike<number>): number {
-  const squares = Array.from(values, (value) => value ** 2);
-  return Math.sqrt(squares.reduce((sum, square) => sum + square, 0) / squares.length);
-}
