@@ -6,6 +6,7 @@ import {
   suitsDepthwise,
   suitsDepthwiseGradient,
 } from "./conv-depthwise.ts";
+import { phased, phasedGradWeight, suitsPhases } from "./conv-phases.ts";
 import {
   columnsWithin,
   forwardAxis,
@@ -45,6 +46,10 @@ export function convKernels(
     conv2d(x, weight, bias, y, layout) {
       if (takesWinograd(machine, layout)) {
         winograd(machine, layout, { source: x, weight, bias, out: y, isGradient: false });
+        return;
+      }
+      if (takesPhases(machine, layout)) {
+        phased(machine, layout, { source: x, weight, bias, out: y });
         return;
       }
       if (suitsDepthwise(layout)) {
@@ -136,7 +141,12 @@ function takesWinograd(machine: Machine, layout: Conv2dLayout): boolean {
   );
 }
 
+function takesPhases(machine: Machine, layout: Conv2dLayout): boolean {
+  return machine.winograd === "4x4" && suitsPhases(layout);
+}
+
 function gradWeightFor(machine: Machine, layout: Conv2dLayout) {
+  if (takesPhases(machine, layout)) return phasedGradWeight;
   if (takesWinograd(machine, layout) && suitsWinogradWeight(layout)) return winogradGradWeight;
   return suitsDepthwise(layout) ? depthwiseGradWeight : convGradWeight;
 }

@@ -1,7 +1,7 @@
-/** What the user says about Winograd's algorithm: faster 3 x 3 convolutions that round a little more than the direct way. */
+/** What the user says about Winograd's algorithm: faster 3 x 3 and 7 x 7 convolutions that round a little more than the direct way. */
 import { ArgumentError } from "../../core/errors.ts";
 
-/** The largest tile of outputs that 3 x 3 convolutions may compute together; "off" is always the direct way. */
+/** The largest tile of outputs that convolutions may compute together; "off" is always the direct way. */
 export type WinogradChoice = "4x4" | "2x2" | "off";
 
 interface Noted {
@@ -14,9 +14,9 @@ const choices: readonly string[] = ["4x4", "2x2", "off"] satisfies WinogradChoic
 let chosen: WinogradChoice | null = null;
 
 /**
- * Sets the largest tile of outputs that 3 x 3 convolutions of stride 1 or 2 may compute together on every CPU backend made without a
- * choice of its own, now and later. "4x4", the default, is the fastest; "2x2" rounds less, and is for stride 1 only; "off" always goes
- * the direct way, where NaN and infinities reach no neighbours.
+ * Sets the largest tile of outputs that 3 x 3 convolutions of stride 1 or 2, and 7 x 7 ones of stride 2, may compute together on every CPU
+ * backend made without a choice of its own, now and later. "4x4", the default, is the fastest; "2x2" rounds less, and is for 3 x 3 and
+ * stride 1 only; "off" always goes the direct way, where NaN and infinities reach no neighbours.
  *
  * Throws: ArgumentError unless it is one of the three.
  */

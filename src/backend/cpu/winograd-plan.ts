@@ -3,7 +3,7 @@
 import { roundUp } from "./job.ts";
 
 /** A side of a tile of outputs. */
-export type TileSize = 2 | 4;
+export type TileSize = 2 | 3 | 4;
 
 /** A part of every plane of outputs that tiles of one size cover. */
 export interface Region {
@@ -24,6 +24,8 @@ interface Span {
 
 export interface Tiling {
   readonly tile: TileSize;
+  /** Of a side of the kernel. */
+  readonly taps: 3 | 4;
   /** Of the convolution. */
   readonly stride: 1 | 2;
   /** What the inputs of a tile are transformed to: as many matrix products. */
@@ -36,6 +38,8 @@ export interface Tiling {
   /** Of a channel and an output channel, all images together. */
   readonly products: number;
 }
+
+type TileSizes = Pick<Tiling, "tile" | "taps" | "stride">;
 
 /** How a region's tiles are read in blocks. */
 export interface Reading extends Region {
@@ -54,15 +58,17 @@ export interface Source {
   readonly isGradient: boolean;
 }
 
-/** The tiles of the outputs of all images, of a convolution of stride 1. */
+/** The tiles of the outputs of all images, of a convolution of stride 1; of 4 x 4 for tiles of 3. */
 export function tilingOf(images: number, outH: number, outW: number, tile: TileSize): Tiling {
-  const sizes = { tile, stride: 1, elements: (tile + 2) ** 2, factors: (tile + 2) ** 2 } as const;
+  const taps = tile === 3 ? 4 : 3;
+  const elements = (tile + taps - 1) ** 2;
+  const sizes = { tile, taps, stride: 1, elements, factors: elements } as const;
   return { ...sizes, ...regionsOf(images, [outH, outW], sizes) };
 }
 
 /** The same of stride 2. */
 export function stridedTilingOf(images: number, outH: number, outW: number): Tiling {
-  const sizes = { tile: 4, stride: 2, elements: 81, factors: 36 } as const;
+  const sizes = { tile: 4, taps: 3, stride: 2, elements: 81, factors: 36 } as const;
   return { ...sizes, ...regionsOf(images, [outH, outW], sizes) };
 }
 
@@ -73,17 +79,18 @@ export function stridedTilingOf(images: number, outH: number, outW: number): Til
 function regionsOf(
   images: number,
   [outH, outW]: readonly [number, number],
-  { tile, stride }: Pick<Tiling, "tile" | "stride">,
+  sizes: TileSizes,
 ): Pick<Tiling, "regions" | "tiles" | "panels" | "products"> {
   const across = (rows: readonly Span[], columns: readonly Span[]): Region[] =>
     columns.flatMap((c, i) =>
       (i === 0 ? [...rows].reverse() : rows).map((r) => regionOf(images, r, c)),
     );
+  const { tile } = sizes;
   const whole = across([spanOf(outH, tile)], [spanOf(outW, tile)]);
-  const cut = tile === 2 ? whole : across(spansOf(outH), spansOf(outW));
-  const regions = productsOf(cut, stride) < productsOf(whole, stride) ? cut : whole;
+  const cut = tile === 4 ? across(spansOf(outH), spansOf(outW)) : whole;
+  const regions = productsOf(cut, sizes) < productsOf(whole, sizes) ? cut : whole;
   const sum = (of: "tiles" | "panels"): number => regions.reduce((n, each) => n + each[of], 0);
-  const products = productsOf(regions, stride);
+  const products = productsOf(regions, sizes);
   return { regions, tiles: sum("tiles"), panels: sum("panels"), products };
 }
 
@@ -104,17 +111,20 @@ function spansOf(outputs: number): Span[] {
   return [spanOf(first, 4), { first, count: 1, size: rest }];
 }
 
-function productsOf(regions: readonly Region[], stride: 1 | 2): number {
-  const points = ({ size }: Span): number => (stride === 1 ? size + 2 : 2 * size + 1);
+function productsOf(regions: readonly Region[], { taps, stride }: TileSizes): number {
+  const points = ({ size }: Span): number => (stride === 1 ? size + taps - 1 : 2 * size + 1);
   const products = ({ panels, rows, columns }: Region): number =>
     8 * panels * points(rows) * points(columns);
   return regions.reduce((sum, region) => sum + products(region), 0);
 }
 
 /** A region to be read in blocks of at most `most` tiles, where `step` elements of the source lie between two outputs. */
-export function readingOf(region: Region, step: 1 | 2, most: number): Reading {
+export function readingOf(
+  region: Region,
+  { taps, step, most }: Pick<Tiling, "taps"> & { readonly step: 1 | 2; readonly most: number },
+): Reading {
   const { count, size } = region.columns;
-  const pitch = step * size * Math.min(count, most) + 2;
+  const pitch = step * size * Math.min(count, most) + taps - 1;
   return { ...region, pitch, strips: Math.ceil((most - 1) / count) + 1 };
 }
 
@@ -124,13 +134,13 @@ export function readingOf(region: Region, step: 1 | 2, most: number): Reading {
  */
 export function tilesPlan(
   source: Source,
-  { tile, elements, stride }: Pick<Tiling, "tile" | "elements" | "stride">,
+  { tile, taps, elements, stride }: TileSizes & Pick<Tiling, "elements">,
   { rows, columns, tiles, pitch, strips }: Reading,
   at: { readonly elementFloats: number; readonly places: number },
 ): number[] {
   return [
     ...[source.channels, source.H, source.W, source.paddingH, source.paddingW],
-    ...[tile, elements, stride, Number(source.isGradient)],
+    ...[tile, taps, elements, stride, Number(source.isGradient)],
     ...[rows.size, columns.size, rows.first, columns.first],
     ...[columns.count, rows.count, tiles, at.elementFloats],
     ...[pitch, Math.sqrt(elements) * pitch * strips, 4 * at.places],

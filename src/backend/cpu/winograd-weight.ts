@@ -4,15 +4,9 @@ import { evenly, roundUp, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { layoutKey, memoize } from "./memoize.ts";
 import { panelsOf } from "./panels.ts";
-import { tileFor, workFloats } from "./winograd.ts";
-import {
-  readingOf,
-  stridedTilingOf,
-  stripFloatsOf,
-  type TileSize,
-  tilesPlan,
-  tilingOf,
-} from "./winograd-plan.ts";
+import { apart, tilingFor, workFloats } from "./winograd.ts";
+import type { WinogradChoice } from "./winograd-choice.ts";
+import { readingOf, type Source, stripFloatsOf, type Tiling, tilesPlan } from "./winograd-plan.ts";
 
 /** Pixels of dy, in all images, among which the rounding of the transforms does not stand out. */
 const fewestPixels = 100;
@@ -36,7 +30,7 @@ const mostShared = 3 << 20;
  */
 export function suitsWinogradWeight(layout: Conv2dLayout): boolean {
   const hasPixels = layout.N * layout.outH * layout.outW >= fewestPixels;
-  return hasPixels && (layout.strideH === 1 || !planFor(layout, 4).cut.repeats);
+  return hasPixels && (layout.strideH === 1 || !planFor(layout, "4x4").cut.repeats);
 }
 
 /**
@@ -49,9 +43,7 @@ export function winogradGradWeight(
   operands: GradWeightOperands,
   layout: Conv2dLayout,
 ): void {
-  const isStrided = layout.strideH === 2;
-  const tile = isStrided ? 4 : tileFor(machine, layout, layout.outH, layout.outW);
-  const { cut, words, planWords } = planFor(layout, tile);
+  const { cut, words, planWords } = planFor(layout, machine.winograd);
   const slices = cut.channelBlocks * cut.outBlocks;
   const partFloats = cut.parts === 1 ? 0 : cut.parts * slices * cut.sumFloats;
   const dWeight = addressOf(operands.dWeight);
@@ -60,7 +52,8 @@ export function winogradGradWeight(
       const { end } = cut.scratch;
       const own = [machine.scratch(4 * end), 4 * end];
       const reading = plan + 4 * planWords;
-      const given = [plan, reading, addressOf(operands.dy), addressOf(operands.x), shared];
+      const factors = [addressOf(operands.dy), addressOf(operands.x)];
+      const given = [plan, reading, ...(cut.swaps ? factors.reverse() : factors), shared];
       const sums = shared + 4 * cut.sharedFloats;
       if (cut.shares) {
         const blocks = cut.tileBlocks * (cut.outBlocks + cut.channelBlocks);
@@ -76,72 +69,86 @@ export function winogradGradWeight(
 }
 
 const planFor = memoize(
-  (layout: Conv2dLayout, tile: TileSize): number[] => [...layoutKey(layout), tile],
-  (layout, tile) => {
-    const cut = cutOf(layout, tile);
+  (layout: Conv2dLayout, choice: WinogradChoice): number[] => {
+    return [...layoutKey(layout), Number(choice === "4x4")];
+  },
+  (layout, choice) => {
+    const tiling = tilingFor({ winograd: choice }, layout, layout.outH, layout.outW);
+    const cut = cutOf(layout, tiling);
     const { plan, reading } = wordsOf(layout, cut);
     return { cut, words: [...plan, ...reading], planWords: plan.length };
   },
 );
 
-/** The words of `WinogradWeightPlan` in kernels/winograd-weight-tiles.ts and those of `WinogradTiles` for dy, for each region. */
+/** The words of `WinogradWeightPlan` in kernels/winograd-weight-tiles.ts and those of `WinogradTiles` for the rows, for each region. */
 function wordsOf(layout: Conv2dLayout, cut: ReturnType<typeof cutOf>) {
-  const { scratch, regions } = cut;
-  const x = { ...layout, channels: layout.C, isGradient: false };
-  const dySizes = { channels: layout.K, H: layout.outH, W: layout.outW, isGradient: true };
-  const dy = { ...dySizes, paddingH: 0, paddingW: 0 };
-  const at = (elementFloats: number) => ({ elementFloats, places: scratch.places });
-  const plan = regions.flatMap((region) => [
-    ...tilesPlan(x, cut, region, at(cut.inputFloats)),
-    ...[regions.length, cut.tileBlocks, layout.K, cut.parts],
+  const { scratch } = cut;
+  const at = (elementFloats: number) => ({ elementFloats, places: 0 });
+  const taps = layout.kernelH * layout.kernelW;
+  const steps = [taps, taps * layout.C];
+  const plan = cut.right.regions.flatMap((region) => [
+    ...tilesPlan(cut.right.source, cut, region, at(cut.rightFloats)),
+    ...[cut.right.regions.length, cut.tileBlocks, cut.left.source.channels, cut.parts],
     ...[cut.channelsPerBlock, cut.channelBlocks],
     ...[cut.outPerBlock, cut.outBlocks, cut.outPanels.count, cut.outPanels.sixes],
-    ...[cut.gradientFloats, cut.factors, cut.sumFloats, Number(cut.shares)],
-    ...[4 * scratch.work, 4 * scratch.inputs, 4 * scratch.gradients, 4 * scratch.sums],
+    ...[cut.leftFloats, cut.factors, cut.sumFloats, Number(cut.shares)],
+    ...(cut.swaps ? steps.reverse() : steps),
+    ...[4 * scratch.work, 4 * scratch.right, 4 * scratch.left, 4 * scratch.sums],
   ]);
-  const reading = cut.dyRegions.flatMap((region) =>
-    tilesPlan(dy, cut, region, at(cut.gradientFloats)),
+  const reading = cut.left.regions.flatMap((region) =>
+    tilesPlan(cut.left.source, cut, region, at(cut.leftFloats)),
   );
   return { plan, reading };
 }
 
 /** How the work is cut, by shapes only. */
-function cutOf(layout: Conv2dLayout, tile: TileSize) {
-  const { N, C, K, outH, outW } = layout;
-  const tiling =
-    layout.strideH === 2 ? stridedTilingOf(N, outH, outW) : tilingOf(N, outH, outW, tile);
-  const { elements, factors, stride } = tiling;
-  const channelsPerBlock = roundUp(evenly(C, mostChannels), 8);
-  const outPanels = panelsOf(evenly(K, mostOutChannels));
+function cutOf(layout: Conv2dLayout, tiling: Tiling) {
+  const { tile, taps, stride, elements, factors } = tiling;
+  // The channels of dy are the rows of the products, unless x has few: 12 are two panels of six, but no multiple of eight.
+  const swaps = taps === 4;
+  const [columns, rows] = swaps ? [layout.K, layout.C] : [layout.C, layout.K];
+  const channelsPerBlock = roundUp(evenly(columns, mostChannels), 8);
+  const outPanels = panelsOf(evenly(rows, mostOutChannels));
   const outPerBlock = outPanels.rows;
-  const [channelBlocks, outBlocks] = [Math.ceil(C / channelsPerBlock), Math.ceil(K / outPerBlock)];
+  const channelBlocks = Math.ceil(columns / channelsPerBlock);
+  const outBlocks = Math.ceil(rows / outPerBlock);
   const { tileBlocks, parts } = partsOf(tiling.panels, enoughUnits / (channelBlocks * outBlocks));
   const most = tiling.regions.map(({ tiles }) => Math.ceil(tiles / tileBlocks));
-  const readings = (step: 1 | 2) =>
-    tiling.regions.map((region, i) => readingOf(region, step, most[i]));
-  const [regions, dyRegions] = [readings(stride), readings(1)];
+  const read = (source: Source, step: 1 | 2) => {
+    // One row of tiles at a time.
+    const regions = tiling.regions.map((region, i) => {
+      return { ...readingOf(region, { taps, step, most: most[i] }), strips: 1 };
+    });
+    return { source, regions };
+  };
+  const x = read({ ...layout, channels: layout.C, isGradient: false }, stride);
+  const dy = read(gradientOf(layout), 1);
 
   const tilesPerBlock = most.reduce((sum, tiles) => sum + tiles, 0);
-  const inputFloats = tilesPerBlock * channelsPerBlock + 16;
-  const gradientFloats = tilesPerBlock * outPerBlock + 16;
+  const rightFloats = tilesPerBlock * channelsPerBlock + apart;
+  const leftFloats = tilesPerBlock * outPerBlock + apart;
   const sumFloats = factors * channelsPerBlock * outPerBlock;
   const sharedFloats =
-    tileBlocks * elements * (channelBlocks * inputFloats + outBlocks * gradientFloats);
+    tileBlocks * elements * (channelBlocks * rightFloats + outBlocks * leftFloats);
   const isMany = channelBlocks * outBlocks >= manySlices;
   const shares = isMany && sharedFloats <= mostShared;
-  const places = stripFloatsOf(regions, tiling, 8);
-  const work = places + roundUp(tilesPerBlock, 16);
-  const inputs = work + workFloats;
-  const gradients = inputs + elements * inputFloats;
-  const sums = gradients + elements * gradientFloats;
+  const work = Math.max(stripFloatsOf(x.regions, tiling, 8), stripFloatsOf(dy.regions, tiling, 8));
+  const right = work + workFloats;
+  const left = right + elements * rightFloats;
+  const sums = left + elements * leftFloats;
   const end = roundUp(sums + (parts === 1 ? sumFloats : 0), 16);
   return {
-    ...{ tile, stride, elements, factors, regions, dyRegions, tileBlocks, parts },
+    ...{ tile, taps, stride, elements, factors, tileBlocks, parts, swaps },
+    ...(swaps ? { right: dy, left: x } : { right: x, left: dy }),
     ...{ channelsPerBlock, channelBlocks, outPerBlock, outBlocks, outPanels },
-    ...{ inputFloats, gradientFloats, sumFloats },
+    ...{ rightFloats, leftFloats, sumFloats },
     ...{ shares, repeats: isMany && !shares, sharedFloats: shares ? sharedFloats : 0 },
-    scratch: { places, work, inputs, gradients, sums, end },
+    scratch: { work, right, left, sums, end },
   };
+}
+
+function gradientOf({ K, outH, outW }: Conv2dLayout): Source {
+  return { channels: K, H: outH, W: outW, paddingH: 0, paddingW: 0, isGradient: true };
 }
 
 /** Blocks of tiles, and the parts that take as many of them each. */

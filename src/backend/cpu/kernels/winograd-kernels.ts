@@ -1,6 +1,7 @@
 import { bytes } from "./floats";
 import { panelOfRow, placeInPanels, rowOfPanel, rowsOfPanel, storeHalves } from "./panels";
 import { transformKernel2x2 } from "./winograd-2x2";
+import { transformKernel3x3 } from "./winograd-3x3";
 import { transformKernel4x4 } from "./winograd-4x4";
 import { transformStridedKernel } from "./winograd-strided-weight";
 import { copyRun, cutAt, WinogradTiles } from "./winograd-strips";
@@ -20,7 +21,7 @@ export class WinogradPlan extends WinogradTiles {
   channelBlocks: i32;
   /** What a kernel becomes: as many factors as elements, or fewer where elements share them. */
   factors: i32;
-  /** Of one element of a block, and a cache line so that elements keep out of each other's way. */
+  /** Of one element of a block, and some so that elements keep out of each other's way. */
   kernelFloats: i32;
   /** Floats from the kernel of one channel to the next, for the source and for the output. */
   kernelStep: i32;
@@ -69,7 +70,7 @@ export function transformKernels(
 /** Kernels whose taps are copied at a time, so that many reads of memory are under way at once. */
 const mostRows = 12;
 const mostChannels = 8;
-const rowBytes: usize = 4 * 9 * mostChannels;
+const rowBytes: usize = 4 * 16 * mostChannels;
 
 /** The taps of output channels from k and channels from c on, as [output channel][channel][tap]; the last output channel stands in for those that are missing. */
 function copyTaps(
@@ -92,7 +93,7 @@ function copyTaps(
     return;
   }
   for (let row = 0; row < rows; row++, taps += rowBytes) {
-    copyRun(weight + bytes(min(row, last) * plan.outKernelStep), taps, 9 * channels);
+    copyRun(weight + bytes(min(row, last) * plan.outKernelStep), taps, plan.kernelStep * channels);
   }
 }
 
@@ -126,8 +127,9 @@ function transformFour(
   let second =
     kernels + bytes(placeInPanels(other, plan.sixes, plan.channels)) + <usize>c * otherStep;
   const isWhole = second === to + 8;
+  const kernelBytes = bytes(plan.taps * plan.taps);
   let g = work + tapsAt + <usize>row * rowBytes;
-  for (let i = 0; i < channels; i++, g += 36, to += step, second += otherStep) {
+  for (let i = 0; i < channels; i++, g += kernelBytes, to += step, second += otherStep) {
     if (isWhole) {
       transformTaps(plan, g, work, to, next);
     } else {
@@ -138,9 +140,9 @@ function transformFour(
 }
 
 /** Where in the work of the transforms the halves are: behind what the transforms of kernels need. */
-const halvesAt: usize = 448;
+const halvesAt: usize = 640;
 /** Where the copied taps are: behind the halves. */
-const tapsAt: usize = 1024;
+const tapsAt: usize = 1280;
 
 function transformTaps(plan: WinogradPlan, g0: usize, work: usize, to: usize, next: usize): void {
   const isBackwards = plan.isGradient !== 0;
@@ -148,6 +150,7 @@ function transformTaps(plan: WinogradPlan, g0: usize, work: usize, to: usize, ne
   const g2 = g1 + rowBytes;
   const g3 = g2 + rowBytes;
   if (plan.stride === 2) transformStridedKernel(g0, g1, g2, g3, isBackwards, work, to, next);
+  else if (plan.tile === 3) transformKernel3x3(g0, g1, g2, g3, work, to, next);
   else if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
   else transformKernel2x2(g0, g1, g2, g3, isBackwards, work, to, next);
 }

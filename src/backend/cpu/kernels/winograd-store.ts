@@ -1,13 +1,17 @@
 import { bytes } from "./floats";
 import { storePart } from "./simd";
 import { transformOutput2x2 } from "./winograd-2x2";
+import { transformOutput3x3 } from "./winograd-3x3";
 import { transformOutput4x4 } from "./winograd-4x4";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { WinogradPlan } from "./winograd-kernels";
 import { transformNarrowOutput } from "./winograd-narrow";
 import { transformSpreadOutput, transformStridedOutput } from "./winograd-strided-output";
 
-/** Writes where the outputs of a block's tiles go, in bytes from the first image's plane, and how many rows and columns of them. */
+/**
+ * Writes where the outputs of a block's tiles go, in bytes from the first image's plane, and how many rows and columns of them; for the
+ * first of each four tiles, whether nothing of the four hangs over an edge.
+ */
 export function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: usize): void {
   const tileH = plan.inOutput(plan.tileH);
   const tileW = plan.inOutput(plan.tileW);
@@ -24,10 +28,13 @@ export function placeOutputs(plan: WinogradPlan, first: i32, tiles: i32, own: us
     store<usize>(place, bytes(rowInAll * plan.outW + w));
     store<i32>(place, rows, 4);
     store<i32>(place, min(tileW, plan.outW - w), 8);
+    const isWhole = rows === tileH && w + tileW <= plan.outW;
+    const four = own + plan.placesAt + <usize>((tile - first) & ~3) * placeBytes;
+    store<i32>(four, i32(isWhole && ((tile & 3) === 0 || load<i32>(four, 12) !== 0)), 12);
   }
 }
 
-const placeBytes: usize = 12;
+const placeBytes: usize = 16;
 /** Where in the work of the transforms tiles at the edges go first: behind what the transforms of outputs need. */
 const edgesAt: usize = 1408;
 
@@ -41,13 +48,14 @@ export function storeTiles(
   own: usize,
 ): void {
   const row = bytes(plan.outW);
-  const size = plan.inOutput(4);
   const work = own + plan.workAt;
   // Four tiles of up to eight columns side by side.
   const edges = work + edgesAt;
+  // Tiles of 2 and narrow ones are written in vectors of four columns.
+  const isDirect = plan.tile > 2 && plan.isWhole();
   let place = own + plan.placesAt;
   for (let tile = 0; tile < tiles; tile += 4, place += 4 * placeBytes) {
-    if (plan.tile === 4 && plan.isWhole() && areWhole(place, size)) {
+    if (isDirect && load<i32>(place, 12) !== 0) {
       const y0 = out + load<usize>(place);
       const y1 = out + load<usize>(place + placeBytes);
       const y2 = out + load<usize>(place + 2 * placeBytes);
@@ -60,14 +68,6 @@ export function storeTiles(
     }
     products += (tile & 4) === 0 ? 16 : bytes(8 * plan.elements) - 16;
   }
-}
-
-/** Whether nothing of four tiles hangs over an edge. */
-function areWhole(place: usize, size: i32): bool {
-  for (let i: usize = 0; i < 4; i++, place += placeBytes) {
-    if (load<i32>(place, 4) !== size || load<i32>(place, 8) !== size) return false;
-  }
-  return true;
 }
 
 /** Those of four tiles: to y0 ... y3, in rows `pitch` bytes apart. */
@@ -90,6 +90,8 @@ function transformOutput(
     transformStridedOutput(products, bias, tileH, tileW, work, y0, y1, y2, y3, pitch);
   } else if (plan.tile === 2) {
     transformOutput2x2(products, bias, work, y0, y1, y2, y3, pitch);
+  } else if (plan.tile === 3) {
+    transformOutput3x3(products, bias, work, y0, y1, y2, y3, pitch);
   } else if (plan.isWhole()) {
     transformOutput4x4(products, bias, work, y0, y1, y2, y3, pitch);
   } else {

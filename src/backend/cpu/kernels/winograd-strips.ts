@@ -1,6 +1,7 @@
 import { bytes } from "./floats";
 import { loadPart, storePart } from "./simd";
 import { gradientStrip2x2, inputStrip2x2 } from "./winograd-2x2";
+import { gradientStrip3x3 } from "./winograd-3x3";
 import { inputStrip4x4 } from "./winograd-4x4";
 import { gradientStrip4x4 } from "./winograd-4x4-weight";
 import { narrowGradientStrip, narrowInputStrip } from "./winograd-narrow";
@@ -23,8 +24,9 @@ export class WinogradTiles {
   W: i32;
   paddingH: i32;
   paddingW: i32;
-  /** Outputs of the largest tile each way, 2 or 4; elements that its inputs become, 16, 36 or 81. */
+  /** Outputs of the largest tile each way, 2, 3 or 4; taps of the kernel, 4 with tiles of 3 and 3 else; elements that inputs become, 16, 36 or 81. */
   tile: i32;
+  taps: i32;
   elements: i32;
   /** Of the convolution, 1 or 2; and whether the source is a gradient of outputs, of which a stride of 2 leaves out nothing. */
   stride: i32;
@@ -38,8 +40,8 @@ export class WinogradTiles {
   /** Of one image. */
   tileRows: i32;
   tiles: i32;
-  /** Of one element of a block, and a cache line so that elements keep out of each other's way. */
-  inputFloats: i32;
+  /** Of one element of a block, and some so that elements keep out of each other's way. */
+  elementFloats: i32;
   /** Floats from one row of a strip to the next. */
   pitch: i32;
   /** Of one channel's strips. */
@@ -49,7 +51,7 @@ export class WinogradTiles {
 
   /** Of an element along a side: rows of a strip. */
   points(): i32 {
-    return this.stride === 2 ? 9 : this.tile + 2;
+    return this.stride === 2 ? 9 : this.tile + this.taps - 1;
   }
 
   /** The factor of the kernel that an element is multiplied with. */
@@ -81,6 +83,11 @@ export class WinogradTiles {
     return own + bytes(this.pitch + shortFloats);
   }
 
+  /** From this tile to the end of its row. */
+  tilesInRow(tile: i32): i32 {
+    return this.tileColumns - (tile % this.tileColumns);
+  }
+
   /** Whether its tiles are the largest, which use all elements. */
   isWhole(): bool {
     return this.tileH === this.tile && this.tileW === this.tile;
@@ -104,15 +111,13 @@ export function cutAt(n: i32, blocks: i32, total: i32): i32 {
   return <i32>((<i64>n * <i64>total) / <i64>blocks);
 }
 
-/** Clears the strips of some channels and writes the places of their tiles; the last tile stands in for those that are missing. */
-export function placeTiles(
-  plan: WinogradTiles,
-  channels: i32,
-  first: i32,
-  tiles: i32,
-  own: usize,
-): void {
-  memory.fill(own, 0, bytes(channels * plan.stripFloats + plan.pitch + shortFloats));
+/** The row of zeros that strips take for rows outside the image. */
+export function clearRow(plan: WinogradTiles, own: usize): void {
+  memory.fill(own, 0, bytes(plan.pitch));
+}
+
+/** Writes the places of a block's tiles among its strips; the last tile stands in for those that are missing. */
+export function placeTiles(plan: WinogradTiles, first: i32, tiles: i32, own: usize): void {
   const firstRow = first / plan.tileColumns;
   const firstColumn = first % plan.tileColumns;
   const places = own + plan.placesAt;
@@ -127,11 +132,31 @@ export function placeTiles(
   }
 }
 
-/**
- * The strips of some channels: B' d of every column, or A dy for the gradient of a weight, where tiles read no more than their
- * outputs. Only columns inside the image are written: the others stay zero.
- */
+/** The strips of some channels, for the tiles of a block. Needs `clearRow`. */
 export function transformStrips(
+  plan: WinogradTiles,
+  source: usize,
+  channel: i32,
+  channels: i32,
+  first: i32,
+  tiles: i32,
+  own: usize,
+): void {
+  const end = min(first + tiles, plan.tiles);
+  let strip = plan.stripsIn(own);
+  while (first < end) {
+    const count = min(plan.tilesInRow(first), end - first);
+    transformStrip(plan, source, false, channel, channels, first, count, strip, own);
+    strip += bytes(plan.points() * plan.pitch);
+    first += count;
+  }
+}
+
+/**
+ * The strip of some channels for tiles of one row: B' d of every column, or A dy for the gradient of a weight, where tiles read no
+ * more than their outputs. Columns outside the image are zeros. Needs `clearRow`.
+ */
+export function transformStrip(
   plan: WinogradTiles,
   source: usize,
   isForWeight: bool,
@@ -139,57 +164,40 @@ export function transformStrips(
   channels: i32,
   first: i32,
   tiles: i32,
+  strip: usize,
   own: usize,
 ): void {
-  const last = min(first + tiles, plan.tiles) - 1;
-  const firstRow = first / plan.tileColumns;
-  const endRow = last / plan.tileColumns + 1;
-  const plane = bytes(plan.H * plan.W);
-  const n = firstRow / plan.tileRows;
-  let image = source + <usize>(n * plan.channels + channel) * plane;
-  let rowOfImage = firstRow % plan.tileRows;
-  const firstW = plan.inSource(plan.firstW) - plan.paddingW;
-  let shift = firstW + plan.inSource(plan.tileW) * (first % plan.tileColumns);
-  let strip = plan.stripsIn(own);
-  for (let row = firstRow; row < endRow; row++, strip += bytes(plan.points() * plan.pitch)) {
-    const h = plan.inSource(plan.firstH + plan.tileH * rowOfImage) - plan.paddingH;
-    transformStrip(plan, image, isForWeight, channels, h, shift, strip, own);
-    shift = firstW;
-    if (++rowOfImage === plan.tileRows) {
-      rowOfImage = 0;
-      image += <usize>plan.channels * plane;
+  const rowOfTiles = first / plan.tileColumns;
+  const n = rowOfTiles / plan.tileRows;
+  const firstH = plan.firstH + plan.tileH * (rowOfTiles - n * plan.tileRows);
+  const firstW = plan.firstW + plan.tileW * (first - rowOfTiles * plan.tileColumns);
+  const h = plan.inSource(firstH) - plan.paddingH;
+  const w = plan.inSource(firstW) - plan.paddingW;
+  const columns = plan.inSource(plan.tileW) * tiles + plan.taps - 1;
+  const left = min(max(0, -w), columns);
+  const count = max(0, min(columns, plan.W - w) - left);
+  const end = min(plan.H, h + plan.inSource(plan.tileH) + (isForWeight ? 0 : plan.taps - 1));
+  const rows = own + bytes(plan.pitch);
+  let d = source + bytes(((n * plan.channels + channel) * plan.H + h) * plan.W + w + left);
+  for (let i = 0; i < channels; i++, strip += bytes(plan.stripFloats)) {
+    let at = d;
+    for (let point = 0; point < plan.points(); point++, at += bytes(plan.W)) {
+      store<usize>(rows + bytes(point), <u32>(h + point) < <u32>end ? at : own);
     }
+    const to = strip + bytes(left);
+    clearColumns(plan, strip, left);
+    if (count >= 4) transformRows(plan, isForWeight, rows, count, to, bytes(plan.pitch));
+    else if (count > 0) transformShort(plan, isForWeight, rows, count, to);
+    clearColumns(plan, to + bytes(count), columns - left - count);
+    d += bytes(plan.H * plan.W);
   }
 }
 
-/** From row h of an image's channels on; column w of the strip is column w + shift of the image. */
-function transformStrip(
-  plan: WinogradTiles,
-  image: usize,
-  isForWeight: bool,
-  channels: i32,
-  h: i32,
-  shift: i32,
-  strip: usize,
-  zeros: usize,
-): void {
-  const left = max(0, -shift);
-  const count = min(plan.pitch, plan.W - shift) - left;
-  if (count <= 0) return;
-  const end = min(plan.H, h + plan.inSource(plan.tileH) + (isForWeight ? 0 : 2));
-  const row = bytes(plan.W);
-  const rows = zeros + bytes(plan.pitch);
-  let d = image + bytes(h * plan.W + left + shift);
-  let to = strip + bytes(left);
-  for (let i = 0; i < channels; i++) {
-    let at = d;
-    for (let point = 0; point < plan.points(); point++, at += row) {
-      store<usize>(rows + bytes(point), <u32>(h + point) < <u32>end ? at : zeros);
+function clearColumns(plan: WinogradTiles, strip: usize, count: i32): void {
+  for (; count > 0; count--, strip += 4) {
+    for (let point = 0, at = strip; point < plan.points(); point++, at += bytes(plan.pitch)) {
+      store<f32>(at, 0);
     }
-    if (count < 4) transformShort(plan, isForWeight, rows, count, to);
-    else transformRows(plan, isForWeight, rows, count, to, bytes(plan.pitch));
-    d += bytes(plan.H * plan.W);
-    to += bytes(plan.stripFloats);
   }
 }
 
@@ -231,11 +239,12 @@ function transformRows(
     else stridedStrip(rows, tileH, count, to, pitch);
   } else if (isForWeight) {
     if (plan.tile === 2) gradientStrip2x2(rows, count, to, pitch);
+    else if (plan.tile === 3) gradientStrip3x3(rows, count, to, pitch);
     else if (tileH === 4) gradientStrip4x4(rows, count, to, pitch);
     else narrowGradientStrip(rows, tileH, count, to, pitch);
   } else {
     if (plan.tile === 2) inputStrip2x2(rows, count, to, pitch);
-    else if (tileH === 4) inputStrip4x4(rows, count, to, pitch);
+    else if (tileH === plan.tile) inputStrip4x4(rows, count, to, pitch);
     else narrowInputStrip(rows, tileH, count, to, pitch);
   }
 }

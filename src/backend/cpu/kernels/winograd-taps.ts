@@ -8,7 +8,8 @@ export function storeTaps(g0: usize, g1: usize, g2: usize, g3: usize, to: usize)
   v128.store(to, v128.load32_lane(g3, last, 3, 32), 128);
 }
 
-function storeFourTaps(g0: usize, g1: usize, g2: usize, g3: usize, to: usize): void {
+/** Four taps of each. */
+export function storeFourTaps(g0: usize, g1: usize, g2: usize, g3: usize, to: usize): void {
   const r0 = v128.load(g0);
   const r1 = v128.load(g1);
   const r2 = v128.load(g2);

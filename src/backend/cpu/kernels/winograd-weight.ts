@@ -1,20 +1,21 @@
 import { bytes } from "./floats";
 import { rowsOfPanel } from "./panels";
 import { transformSums2x2 } from "./winograd-2x2";
+import { transformSums3x3 } from "./winograd-3x3";
 import { transformSums4x4 } from "./winograd-4x4-weight";
 import { product4x8, product6x8 } from "./winograd-products";
 import { transformStridedSums } from "./winograd-strided-weight";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { transformGradients, transformInputs, WinogradWeightPlan } from "./winograd-weight-tiles";
+import { transformLeft, transformRight, WinogradWeightPlan } from "./winograd-weight-tiles";
 
 /**
  * The gradient of the weight of a 3 x 3 convolution of stride 1, through the same transforms as the convolution itself
  * (winograd.ts): dWeight = G'(sum over tiles of (A dy A') * (B' d B))G. For each of the elements the sums are a matrix
- * product, channels of dy times channels of x.
+ * product, channels of dy times channels of x; the other way round where x has few, which fill panels of six better than of eight.
  *
- *   inputs     [element][panel of eight channels][tile][channel]
- *   gradients  [element][panel of six or four][tile][output channel]
- *   sums       [output channel][panel][factor][channel]
+ *   left   [element][panel of six or four][tile][row]
+ *   right  [element][panel of eight columns][tile][column]
+ *   sums   [row][panel][factor][column]
  *
  * A unit of work is one part of the tiles, one block of output channels and one of channels; units are ordered [part][output
  * block][block].
@@ -24,8 +25,8 @@ import { transformGradients, transformInputs, WinogradWeightPlan } from "./winog
 export function winogradShareWeight(
   plan: usize,
   reading: usize,
-  dy: usize,
-  x: usize,
+  left: usize,
+  right: usize,
   shared: usize,
   scratch: usize,
   scratchBytes: i32,
@@ -34,17 +35,17 @@ export function winogradShareWeight(
 ): void {
   const conv = changetype<WinogradWeightPlan>(plan);
   const own = scratch + <usize>thread * <usize>scratchBytes;
-  const gradients = conv.tileBlocks * conv.outBlocks;
-  if (chunk < gradients) {
+  const leftBlocks = conv.tileBlocks * conv.outBlocks;
+  if (chunk < leftBlocks) {
     const block = chunk / conv.outBlocks;
     const outBlock = chunk % conv.outBlocks;
-    const to = shared + bytes(conv.gradientsOf(block, outBlock));
-    transformGradients(conv, reading, dy, outBlock, block, to, own);
+    const to = shared + bytes(conv.leftOf(block, outBlock));
+    transformLeft(conv, reading, left, outBlock, block, to, own);
   } else {
-    const block = (chunk - gradients) / conv.channelBlocks;
-    const channelBlock = (chunk - gradients) % conv.channelBlocks;
-    const to = shared + bytes(conv.inputsOf(block, channelBlock));
-    transformInputs(conv, x, channelBlock, block, to, own);
+    const block = (chunk - leftBlocks) / conv.channelBlocks;
+    const channelBlock = (chunk - leftBlocks) % conv.channelBlocks;
+    const to = shared + bytes(conv.rightOf(block, channelBlock));
+    transformRight(conv, right, channelBlock, block, to, own);
   }
 }
 
@@ -56,8 +57,8 @@ export function winogradShareWeight(
 export function winogradGradWeight(
   plan: usize,
   reading: usize,
-  dy: usize,
-  x: usize,
+  left: usize,
+  right: usize,
   shared: usize,
   sums: usize,
   dWeight: usize,
@@ -77,17 +78,17 @@ export function winogradGradWeight(
   const outBlock = slice / conv.channelBlocks;
   const first = (part * conv.tileBlocks) / conv.parts;
   const end = ((part + 1) * conv.tileBlocks) / conv.parts;
-  let inputs = own + conv.inputsAt;
-  let gradients = own + conv.gradientsAt;
+  let rightFactor = own + conv.rightAt;
+  let leftFactor = own + conv.leftAt;
   for (let block = first; block < end; block++) {
     if (conv.shares !== 0) {
-      inputs = shared + bytes(conv.inputsOf(block, channelBlock));
-      gradients = shared + bytes(conv.gradientsOf(block, outBlock));
+      rightFactor = shared + bytes(conv.rightOf(block, channelBlock));
+      leftFactor = shared + bytes(conv.leftOf(block, outBlock));
     } else {
-      transformInputs(conv, x, channelBlock, block, inputs, own);
-      transformGradients(conv, reading, dy, outBlock, block, gradients, own);
+      transformRight(conv, right, channelBlock, block, rightFactor, own);
+      transformLeft(conv, reading, left, outBlock, block, leftFactor, own);
     }
-    addProducts(conv, inputs, gradients, block, target, block === first);
+    addProducts(conv, leftFactor, rightFactor, block, target, block === first);
   }
   if (isWhole) storeWeights(conv, target, slice, 0, conv.outPerBlock, dWeight, own + conv.workAt);
 }
@@ -95,8 +96,8 @@ export function winogradGradWeight(
 /** Adds the products of a block of tiles to the sums: for each element those of the tiles that use it, which are one run of them. */
 function addProducts(
   plan: WinogradWeightPlan,
-  inputs: usize,
-  gradients: usize,
+  left: usize,
+  right: usize,
   block: i32,
   sums: usize,
   isFirst: bool,
@@ -114,15 +115,15 @@ function addProducts(
     const factor = plan.factorOf(element);
     // Elements that share a factor follow an element that all tiles use.
     const startsSum = isFirst && plan.isFirstOf(element);
-    let right = inputs + bytes(element * plan.inputFloats + 8 * before);
-    for (let panel = 0; panel < panels; panel++, right += bytes(8 * depth)) {
-      let rows = gradients + bytes(element * plan.gradientFloats);
+    let columns = right + bytes(element * plan.elementFloats + 8 * before);
+    for (let panel = 0; panel < panels; panel++, columns += bytes(8 * depth)) {
+      let rows = left + bytes(element * plan.leftFloats);
       let to = sums + bytes(panelFloats * panel + 8 * factor);
       for (let p = 0; p < plan.outPanels; p++) {
         const count = rowsOfPanel(p, plan.sixes);
-        const left = rows + bytes(count * before);
-        if (count === 6) product6x8(left, right, tiles, to, next, startsSum);
-        else product4x8(left, right, tiles, to, next, startsSum);
+        const from = rows + bytes(count * before);
+        if (count === 6) product6x8(from, columns, tiles, to, next, startsSum);
+        else product4x8(from, columns, tiles, to, next, startsSum);
         rows += bytes(count * depth);
         to += <usize>count * next;
       }
@@ -130,7 +131,7 @@ function addProducts(
   }
 }
 
-/** dWeight from the sums of several parts; a chunk is two output channels of a slice. */
+/** dWeight from the sums of several parts; a chunk is two rows of a slice. */
 export function winogradSumWeights(
   plan: usize,
   sums: usize,
@@ -160,7 +161,7 @@ export function winogradSumWeights(
   storeWeights(conv, first, slice, k, k + 2, dWeight, own + conv.workAt);
 }
 
-/** G' m G for some output channels of a slice. */
+/** G' m G for some rows of a slice. */
 function storeWeights(
   plan: WinogradWeightPlan,
   sums: usize,
@@ -177,12 +178,14 @@ function storeWeights(
   const rowBytes = bytes(plan.factors * plan.channelsPerBlock);
   for (let row = firstRow; row < rows; row++) {
     const from = sums + <usize>row * rowBytes;
-    const to = dWeight + bytes(9 * ((firstOut + row) * plan.channels + firstIn));
+    const to = dWeight + bytes((firstOut + row) * plan.outKernelStep + firstIn * plan.kernelStep);
     for (let c = 0; c < channels; c += 4) {
       const m = from + bytes(plan.factors * (c & ~7) + (c & 4));
-      const kernels = to + bytes(9 * c);
+      const kernels = to + bytes(plan.kernelStep * c);
       if (plan.stride === 2) transformStridedSums(m, work, kernels, min(4, channels - c));
-      else if (plan.tile === 4) transformSums4x4(m, work, kernels, min(4, channels - c));
+      else if (plan.tile === 3) {
+        transformSums3x3(m, work, kernels, bytes(plan.kernelStep), min(4, channels - c));
+      } else if (plan.tile === 4) transformSums4x4(m, work, kernels, min(4, channels - c));
       else transformSums2x2(m, work, kernels, min(4, channels - c));
     }
   }

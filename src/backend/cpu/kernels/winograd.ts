@@ -8,7 +8,7 @@ import { transformNarrowInput } from "./winograd-narrow";
 import { product4x8, product6x8 } from "./winograd-products";
 import { placeOutputs, storeTiles } from "./winograd-store";
 import { transformSpread, transformStrided } from "./winograd-strided";
-import { placeTiles, transformStrips } from "./winograd-strips";
+import { clearRow, placeTiles, transformStrips } from "./winograd-strips";
 
 /**
  * Convolutions of 3 x 3 and stride 1 with 36 multiplications where 144 would be needed, for each tile of 4 x 4 outputs, or 16
@@ -42,7 +42,7 @@ export function winogradShare(
       regionOf(plan, chunk),
       source,
       chunk,
-      shared + bytes(conv.elements * chunk * conv.inputFloats),
+      shared + bytes(conv.elements * chunk * conv.elementFloats),
       own,
     );
   } else {
@@ -80,7 +80,7 @@ export function winograd(
     transformKernels(conv, weight, chunk, factor, own);
     for (let block = 0; block < conv.allTileBlocks; block++) {
       multiply(regionOf(plan, block), shared, factor, bias, out, block, chunk, own);
-      shared += bytes(conv.elements * conv.inputFloats);
+      shared += bytes(conv.elements * conv.elementFloats);
     }
   } else {
     const region = regionOf(plan, chunk);
@@ -112,11 +112,12 @@ function transformInputs(
 ): void {
   const first = plan.firstPanel(block);
   const count = plan.firstPanel(block + 1) - first;
-  placeTiles(plan, 2, 8 * first, 8 * count, own);
+  clearRow(plan, own);
+  placeTiles(plan, 8 * first, 8 * count, own);
   for (let c = 0; c < plan.channels; c += 2, inputs += 64) {
     // Two channels make whole cache lines of inputs.
     const pair = min(2, plan.channels - c);
-    transformStrips(plan, source, false, c, pair, 8 * first, 8 * count, own);
+    transformStrips(plan, source, c, pair, 8 * first, 8 * count, own);
     let to = inputs;
     let place = own + plan.placesAt;
     for (let panel = 0; panel < count; panel++, place += 32, to += bytes(8 * plan.channels)) {
@@ -131,7 +132,7 @@ function transformInputs(
 }
 
 function transformFour(plan: WinogradPlan, place: usize, strips: usize, to: usize): void {
-  const next = bytes(plan.inputFloats);
+  const next = bytes(plan.elementFloats);
   const pitch = bytes(plan.pitch);
   const d0 = strips + load<usize>(place);
   const d1 = strips + load<usize>(place, 4);
@@ -167,7 +168,7 @@ function multiply(
   const next = <usize>panels * panelProducts;
   for (let element = 0; element < plan.elements; element++) {
     if (!plan.uses(element)) continue;
-    let panel = inputs + bytes(element * plan.inputFloats);
+    let panel = inputs + bytes(element * plan.elementFloats);
     let to = products + bytes(8 * element);
     for (let i = 0; i < panels; i++, panel += panelBytes, to += panelProducts) {
       let rows = kernels + bytes(plan.factorOf(element) * plan.kernelFloats);
