@@ -184,6 +184,15 @@ describe("laws that hold for every input", () => {
     );
   });
 
+  test("the first of equal zeros wins with its sign", () => {
+    for (const device of ["cpu", "reference"] as const) {
+      const zeros = Array.from({ length: 9 * 15 }, (_, i) => (i % 5 < 2 ? -0 : 0));
+      const x = tensor(Float32Array.from(zeros), { shape: [1, 9, 15], device });
+      const { values, indices } = f.maxPool2d(x, 3, { stride: 2, padding: 1, returnIndices: true });
+      expect(read(values)).toEqual(read(indices).map((at) => zeros[at]));
+    }
+  });
+
   test("the sum of dx is the sum of dy, for maxima and for averages of whole windows", () => {
     fc.assert(
       fc.property(pools, ({ x, kernel, stride, ceilMode }) => {

@@ -60,6 +60,32 @@ export function poolContract(claim: Claim): void {
       ),
   );
 
+  claim("maxPool: one NaN at either end of one plane of several", (backend) =>
+    expectLikeReference(
+      backend,
+      maxLayouts.flatMap((layout) => {
+        const x = distinct(sizes(layout).x, { seed: 8 });
+        if (x.length === 0) return [];
+        return [0, x.length - 1].map((at) => maxPoolCase(x.with(at, Number.NaN), layout));
+      }),
+    ),
+  );
+
+  claim("maxPool: the first of zeros of both signs, and of infinities of both signs", (backend) =>
+    expectLikeReference(
+      backend,
+      maxLayouts.flatMap((layout) => {
+        const signs = integers(sizes(layout).x, { seed: 9, high: 2 });
+        return [0, Infinity].map((value) =>
+          maxPoolCase(
+            Float32Array.from(signs, (sign) => (sign ? -value : value)),
+            layout,
+          ),
+        );
+      }),
+    ),
+  );
+
   claim("maxPoolGrad: overlapping windows add up, unread elements get 0", async (backend) => {
     for (const layout of maxLayouts) {
       const x = distinct(sizes(layout).x, { seed: 1 });

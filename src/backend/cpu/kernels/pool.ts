@@ -1,28 +1,52 @@
 /** Maxima over windows, and their gradient. */
 import { bytes } from "./floats";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { Ordered, WithNaN } from "./pool-order";
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adjacent, Alternate, Pooling, Spaced } from "./pool-work";
 import { loadPart, storePart } from "./simd";
 
 /** y and indices: the first of equal maxima, the last NaN if there is one. */
 export function maxPool(pooling: usize, chunk: i32, _thread: i32): void {
   const job = changetype<Pooling>(pooling);
-  const width = job.width();
-  const inner = width.firstInner();
-  const innerEnd = width.endOfInner();
   for (let plane = chunk * job.planesPerChunk; plane < job.end(chunk); plane++) {
-    const x = job.xPlane(plane);
-    for (let d = 0; d < job.depth().out; d++) {
-      for (let h = 0; h < job.height().out; h++) {
-        const row = job.outRow(plane, d, h);
-        maxOfRow(job, x, d, h, inner, innerEnd, job.y + row, job.indices + row);
-      }
+    if (!maximaOfPlane<Ordered>(job, plane)) maximaOfPlane<WithNaN>(job, plane);
+  }
+}
+
+/** Returns whether the order is right for what is there; if not it stops early. */
+function maximaOfPlane<Order>(job: Pooling, plane: i32): bool {
+  const x = job.xPlane(plane);
+  const out = job.width().out;
+  const stride = job.width().stride;
+  let inner = job.width().firstInner();
+  let innerEnd = job.width().endOfInner();
+  if (innerEnd - inner < 4) inner = innerEnd = out;
+  let isRight = true;
+  for (let d = 0; d < job.depth().out; d++) {
+    for (let h = 0; h < job.height().out && isRight; h++) {
+      const row = job.outRow(plane, d, h);
+      const y = job.y + row;
+      const indices = job.indices + row;
+      if (inner > 0) isRight = outerMaxima<Order>(job, x, d, h, 0, inner, y, indices);
+      if (innerEnd < out)
+        isRight = outerMaxima<Order>(job, x, d, h, innerEnd, out, y, indices) && isRight;
+      if (inner === innerEnd) continue;
+      if (stride === 1)
+        isRight =
+          innerMaxima<Order, Adjacent>(job, x, d, h, inner, innerEnd, y, indices) && isRight;
+      else if (stride === 2)
+        isRight =
+          innerMaxima<Order, Alternate>(job, x, d, h, inner, innerEnd, y, indices) && isRight;
+      else
+        isRight = innerMaxima<Order, Spaced>(job, x, d, h, inner, innerEnd, y, indices) && isRight;
     }
   }
+  return isRight;
 }
 
-/** Windows from `inner` to before `innerEnd` lie inside the width of x. */
-function maxOfRow(
+/** Four windows or more that lie inside the width of x, four at a time. */
+function innerMaxima<Order, Four>(
   job: Pooling,
   x: usize,
   d: i32,
@@ -31,31 +55,8 @@ function maxOfRow(
   innerEnd: i32,
   y: usize,
   indices: usize,
-): void {
-  const stride = job.width().stride;
-  const out = job.width().out;
-  let outer = 0;
-  if (innerEnd - inner >= 4) {
-    for (; outer < inner; outer++) oneMaximum(job, x, d, h, outer, y, indices);
-    if (stride === 1) innerMaxima<Adjacent>(job, x, d, h, inner, innerEnd, y, indices);
-    else if (stride === 2) innerMaxima<Alternate>(job, x, d, h, inner, innerEnd, y, indices);
-    else innerMaxima<Spaced>(job, x, d, h, inner, innerEnd, y, indices);
-    outer = innerEnd;
-  }
-  for (; outer < out; outer++) oneMaximum(job, x, d, h, outer, y, indices);
-}
-
-/** Four windows or more, four at a time. */
-function innerMaxima<Four>(
-  job: Pooling,
-  x: usize,
-  d: i32,
-  h: i32,
-  inner: i32,
-  innerEnd: i32,
-  y: usize,
-  indices: usize,
-): void {
+): bool {
+  const order = changetype<Order>(0);
   const load = changetype<Four>(0);
   const front = job.depth().first(d);
   const back = job.depth().end(d);
@@ -66,12 +67,17 @@ function innerMaxima<Four>(
   const width = job.width().size;
   const planeRows = job.height().size;
   const stride = job.width().stride;
+  const spacing = bytes(stride);
   const padding = job.width().padding;
   const reach = job.width().reach();
   const dilation = job.width().dilation;
+  const taps = job.width().kernel;
+  const step = bytes(dilation);
+  const steps = i32x4.splat(dilation);
   const lanes = i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(stride));
   const isEmpty = front >= back || top >= bottom;
   const nowhere = i32x4.sub(i32x4.splat(-1), lanes);
+  let doubt = i32x4.splat(0);
   for (let next = inner; next < innerEnd; next += 4) {
     // The last four may begin among windows that are done: doing those again is cheaper than one by one.
     const w = min(next, innerEnd - 4);
@@ -79,64 +85,95 @@ function innerMaxima<Four>(
     const corner = (front * planeRows + top) * width + left;
     // Where nothing is greater, all is -Infinity and the first one is the first of equals.
     let best = f32x4.splat(-Infinity);
+    let sum = f32x4.splat(0);
     let where = isEmpty ? nowhere : i32x4.splat(corner);
     for (let z = front; z < back; z += depthStep) {
       for (let r = top; r < bottom; r += heightStep) {
         const row = (z * planeRows + r) * width + left;
-        for (let i = row; i < row + reach; i += dilation) {
-          const values = load.four(x + bytes(i), bytes(stride));
-          const better = v128.or(f32x4.gt(values, best), f32x4.ne(values, values));
-          best = selectLanes(values, best, better);
-          where = selectLanes(i32x4.splat(i), where, better);
+        let at = x + bytes(row);
+        let position = i32x4.splat(row);
+        if (taps === 3) {
+          // Without a loop, which takes as long as its body.
+          let values = load.four(at, spacing);
+          sum = order.sum(values, sum);
+          let isBetter = order.isBetter(values, best);
+          best = order.best(values, best, isBetter);
+          where = order.position(position, where, isBetter);
+          values = load.four(at + step, spacing);
+          position = i32x4.add(position, steps);
+          sum = order.sum(values, sum);
+          isBetter = order.isBetter(values, best);
+          best = order.best(values, best, isBetter);
+          where = order.position(position, where, isBetter);
+          values = load.four(at + 2 * step, spacing);
+          position = i32x4.add(position, steps);
+          sum = order.sum(values, sum);
+          isBetter = order.isBetter(values, best);
+          best = order.best(values, best, isBetter);
+          where = order.position(position, where, isBetter);
+          continue;
+        }
+        for (const end = at + bytes(reach); at < end; at += step) {
+          const values = load.four(at, spacing);
+          sum = order.sum(values, sum);
+          const isBetter = order.isBetter(values, best);
+          best = order.best(values, best, isBetter);
+          where = order.position(position, where, isBetter);
+          position = i32x4.add(position, steps);
         }
       }
     }
     v128.store(y + bytes(w), best);
     v128.store(indices + bytes(w), i32x4.add(where, lanes));
+    doubt = v128.or(doubt, f32x4.ne(sum, sum));
   }
+  return !v128.any_true(doubt);
 }
 
-/** Lanes of `a` where the mask's are all ones, of `b` where they are all zeros. */
-function selectLanes(a: v128, b: v128, mask: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_laneselect(a, b, mask);
-  return v128.bitselect(a, b, mask);
-}
-
-function oneMaximum(
+/** Windows one by one, in one lane of a vector: which value is the greater is too random to branch on it. */
+function outerMaxima<Order>(
   job: Pooling,
   x: usize,
   d: i32,
   h: i32,
-  w: i32,
+  from: i32,
+  to: i32,
   y: usize,
   indices: usize,
-): void {
+): bool {
+  const order = changetype<Order>(0);
   const front = job.depth().first(d);
   const back = job.depth().end(d);
   const depthStep = job.depth().step();
   const top = job.height().first(h);
   const bottom = job.height().end(h);
   const heightStep = job.height().step();
-  const left = job.width().first(w);
-  const right = job.width().end(w);
   const widthStep = job.width().step();
-  const isEmpty = front >= back || top >= bottom || left >= right;
-  let best = -Infinity as f32;
-  let where = isEmpty ? -1 : job.row(front, top) + left;
-  for (let z = front; z < back; z += depthStep) {
-    for (let r = top; r < bottom; r += heightStep) {
-      const row = job.row(z, r);
-      for (let i = row + left; i < row + right; i += widthStep) {
-        const value = load<f32>(x + bytes(i));
-        if (value > best || value !== value) {
-          best = value;
-          where = i;
+  let doubt = i32x4.splat(0);
+  for (let w = from; w < to; w++) {
+    const left = job.width().first(w);
+    const right = job.width().end(w);
+    const isEmpty = front >= back || top >= bottom || left >= right;
+    let best = f32x4.splat(-Infinity);
+    let sum = f32x4.splat(0);
+    let where = i32x4.splat(isEmpty ? -1 : job.row(front, top) + left);
+    for (let z = front; z < back; z += depthStep) {
+      for (let r = top; r < bottom; r += heightStep) {
+        const row = job.row(z, r);
+        for (let i = row + left; i < row + right; i += widthStep) {
+          const value = v128.load32_zero(x + bytes(i));
+          sum = order.sum(value, sum);
+          const isBetter = order.isBetter(value, best);
+          best = order.best(value, best, isBetter);
+          where = order.position(i32x4.splat(i), where, isBetter);
         }
       }
     }
+    v128.store32_lane(y + bytes(w), best, 0);
+    v128.store32_lane(indices + bytes(w), where, 0);
+    doubt = v128.or(doubt, f32x4.ne(sum, sum));
   }
-  store<f32>(y + bytes(w), best);
-  store<i32>(indices + bytes(w), where);
+  return !v128.any_true(doubt);
 }
 
 /** dx: each dy goes to where its maximum was. */
