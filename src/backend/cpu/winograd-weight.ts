@@ -11,7 +11,7 @@ import { readingOf, type Source, stripFloatsOf, type Tiling, tilesPlan } from ".
 /** Pixels of dy, in all images, among which the rounding of the transforms does not stand out. */
 const fewestPixels = 100;
 /** About so many panels of tiles a thread transforms at a time: sums of so many products make up for adding them to the sums before. */
-const mostPanels = 8;
+const mostPanels = 16;
 /** Channels of x and of dy that it transforms them for; each serves all of the other side. */
 const mostChannels = 64;
 const mostOutChannels = 128;

@@ -64,23 +64,20 @@ function storeInput(d0: v128, d1: v128, d2: v128, d3: v128, to: usize, next: usi
   v128.store(to + 3 * next, f32x4.sub(d1, d3));
 }
 
-/** G g G' of four kernels of 3 x 3 floats, taken backwards if asked for. Its 16 elements go `next` bytes apart. */
+/** G g G' of four kernels of 3 x 3 floats. Its 16 elements go `next` bytes apart. */
 export function transformKernel2x2(
   g0: usize,
   g1: usize,
   g2: usize,
   g3: usize,
-  isBackwards: bool,
   work: usize,
   to: usize,
   next: usize,
 ): void {
   storeTaps(g0, g1, g2, g3, work);
-  const step: usize = isBackwards ? <usize>-16 : 16;
-  const first = isBackwards ? work + 128 : work;
   const rows = work + 144;
   for (let column: usize = 0; column < 3; column++) {
-    storeKernel(first + column * step, 3 * step, rows + 16 * column, 48);
+    storeKernel(work + 16 * column, 48, rows + 16 * column, 48);
   }
   for (let row: usize = 0; row < 4; row++) {
     storeKernel(rows + 48 * row, 16, to + 4 * row * next, next);

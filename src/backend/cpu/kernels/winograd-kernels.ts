@@ -72,7 +72,10 @@ const mostRows = 12;
 const mostChannels = 8;
 const rowBytes: usize = 4 * 16 * mostChannels;
 
-/** The taps of output channels from k and channels from c on, as [output channel][channel][tap]; the last output channel stands in for those that are missing. */
+/**
+ * The taps of output channels from k and channels from c on, as [output channel][channel][tap], backwards for the gradient; the last
+ * output channel stands in for those that are missing.
+ */
 function copyTaps(
   plan: WinogradPlan,
   weight: usize,
@@ -87,7 +90,7 @@ function copyTaps(
   if (plan.isGradient !== 0) {
     for (let i = 0; i < channels; i++, weight += bytes(plan.kernelStep), taps += 36) {
       for (let row = 0; row < rows; row++) {
-        copyKernel(weight + bytes(9 * min(row, last)), taps + <usize>row * rowBytes);
+        copyBackwards(weight + bytes(9 * min(row, last)), taps + <usize>row * rowBytes);
       }
     }
     return;
@@ -97,10 +100,12 @@ function copyTaps(
   }
 }
 
-function copyKernel(from: usize, to: usize): void {
-  v128.store(to, v128.load(from));
-  v128.store(to, v128.load(from, 16), 16);
-  store<f32>(to, load<f32>(from, 32), 32);
+function copyBackwards(from: usize, to: usize): void {
+  const low = v128.load(from);
+  const high = v128.load(from, 16);
+  store<f32>(to, load<f32>(from, 32));
+  v128.store(to, v128.shuffle<f32>(high, high, 3, 2, 1, 0), 4);
+  v128.store(to, v128.shuffle<f32>(low, low, 3, 2, 1, 0), 20);
 }
 
 /**
@@ -145,12 +150,11 @@ const halvesAt: usize = 640;
 const tapsAt: usize = 1280;
 
 function transformTaps(plan: WinogradPlan, g0: usize, work: usize, to: usize, next: usize): void {
-  const isBackwards = plan.isGradient !== 0;
   const g1 = g0 + rowBytes;
   const g2 = g1 + rowBytes;
   const g3 = g2 + rowBytes;
-  if (plan.stride === 2) transformStridedKernel(g0, g1, g2, g3, isBackwards, work, to, next);
+  if (plan.stride === 2) transformStridedKernel(g0, g1, g2, g3, work, to, next);
   else if (plan.tile === 3) transformKernel3x3(g0, g1, g2, g3, work, to, next);
-  else if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, isBackwards, work, to, next);
-  else transformKernel2x2(g0, g1, g2, g3, isBackwards, work, to, next);
+  else if (plan.tile === 4) transformKernel4x4(g0, g1, g2, g3, work, to, next);
+  else transformKernel2x2(g0, g1, g2, g3, work, to, next);
 }

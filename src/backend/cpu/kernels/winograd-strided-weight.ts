@@ -32,26 +32,22 @@ class Along {
   }
 }
 
-/** The 36 factors of four kernels of 3 x 3 floats, taken backwards if asked for; they go `next` bytes apart. */
+/** The 36 factors of four kernels of 3 x 3 floats; they go `next` bytes apart. */
 export function transformStridedKernel(
   g0: usize,
   g1: usize,
   g2: usize,
   g3: usize,
-  isBackwards: bool,
   work: usize,
   to: usize,
   next: usize,
 ): void {
   storeTaps(g0, g1, g2, g3, work);
-  const step: usize = isBackwards ? <usize>-16 : 16;
-  const first = isBackwards ? work + 128 : work;
   const rows = work + 144;
   for (let column: usize = 0; column < 3; column++) {
-    const g = first + column * step;
-    const row: usize = 3 * step;
+    const g = work + 16 * column;
     const to = rows + 16 * column;
-    Along.storeFactors(v128.load(g), v128.load(g + row), v128.load(g + 2 * row), to, 48);
+    Along.storeFactors(v128.load(g), v128.load(g, 48), v128.load(g, 96), to, 48);
   }
   for (let row: usize = 0; row < 6; row++) {
     const g = rows + 48 * row;
