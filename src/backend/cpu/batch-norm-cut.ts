@@ -22,8 +22,10 @@ export interface ChannelCut {
 
 /** Rows of (N, C) summed at a time: a first-level cache keeps what was read of them for the next columns. */
 const mostRows = 256;
-/** Units that sums are cut into where they are large: more would only be more to join. */
+/** Units that large tensors are cut into: more would only be shorter runs of memory, and of sums more to join. */
 const enoughUnits = 64;
+/** Images that kernels go through side by side. */
+const imagesTogether = 4;
 /** Elements that an entry of sums, one for a channel of a unit, should at least stand for. */
 const entryElements = 1024;
 /** Elements of a channel that a core's own cache holds. */
@@ -54,23 +56,31 @@ function passOf(layout: ChannelLayout): ChannelCut {
   if (S === 1) {
     return cut(layout, { images: Math.ceil(chunkElements / C), segmentLength: 1, channels: C });
   }
-  if (C * S < chunkElements) {
-    const images = evenly(N, Math.floor(chunkElements / (C * S)));
+  const elements = unitElements(layout);
+  const together = Math.min(N, imagesTogether);
+  if (together * C * S <= elements) {
+    const groups = Math.floor(elements / (together * C * S));
+    const images = together * evenly(Math.ceil(N / together), groups);
     return cut(layout, { images, segmentLength: S, channels: C });
   }
-  const segmentLength = evenly(S, chunkElements);
-  const channels = Math.min(Math.ceil(chunkElements / segmentLength), C);
-  return cut(layout, { images: 1, segmentLength, channels });
+  const segmentLength = evenly(S, elements / together);
+  const channels = Math.min(Math.ceil(elements / together / segmentLength), C);
+  return cut(layout, { images: together, segmentLength, channels });
+}
+
+/** Of long runs of memory. */
+function unitElements({ N, C, S }: ChannelLayout): number {
+  return Math.max(chunkElements, Math.ceil((N * C * S) / enoughUnits));
 }
 
 function cut({ N, C, S }: ChannelLayout, sizes: Sizes): ChannelCut {
   const segments = Math.ceil(S / sizes.segmentLength);
   const parts = Math.ceil(N / sizes.images) * segments;
   const channelBlocks = Math.ceil(C / sizes.channels);
-  const unitElements = sizes.images * sizes.segmentLength * sizes.channels;
+  const perUnit = sizes.images * sizes.segmentLength * sizes.channels;
   return {
     ...{ ...sizes, segments, parts, channelBlocks },
-    ...groupUnits(parts * channelBlocks, unitElements),
+    ...groupUnits(parts * channelBlocks, perUnit),
   };
 }
 
@@ -103,8 +113,9 @@ function cutChannels(layout: ChannelLayout): ChannelCut {
  * Units are runs of memory as far as possible: planes of one channel alone, image after image, were read 2.5 times slower from
  * a tensor of 100 MB. But an entry must stand for enough elements to be worth joining.
  */
-function cutPlanes({ N, C, S }: ChannelLayout): Sizes {
-  const elements = Math.max(chunkElements, Math.ceil((N * C * S) / enoughUnits));
+function cutPlanes(layout: ChannelLayout): Sizes {
+  const { N, C, S } = layout;
+  const elements = unitElements(layout);
   if (S > elements) return { images: 1, segmentLength: evenly(S, elements), channels: 1 };
   const images = Math.max(Math.ceil(entryElements / S), Math.floor(elements / (C * S)));
   const channels = Math.max(1, Math.floor(elements / (Math.min(images, N) * S)));
