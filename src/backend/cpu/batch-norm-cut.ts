@@ -20,8 +20,10 @@ export interface ChannelCut {
   readonly perChunk: number;
 }
 
-/** Rows of (N, C) summed at a time: a first-level cache keeps what was read of them for the next columns. */
+/** Rows of (N, C) that a unit sums. */
 const mostRows = 256;
+/** Columns that lie together in each row of a unit, where C has several times as many. */
+const runColumns = 256;
 /** Units that large tensors are cut into: more would only be shorter runs of memory, and of sums more to join. */
 const enoughUnits = 64;
 /** Images that kernels go through side by side. */
@@ -86,8 +88,9 @@ function cut({ N, C, S }: ChannelLayout, sizes: Sizes): ChannelCut {
 
 function cutColumns({ N, C }: ChannelLayout): Sizes {
   const images = evenly(N, mostRows);
+  const least = Math.min(runColumns, Math.floor(C / 4));
   // Whole cache lines of channels.
-  const channels = Math.max(1, Math.floor(chunkElements / images / 16)) * 16;
+  const channels = Math.max(1, Math.floor(Math.max(chunkElements / images, least) / 16)) * 16;
   return { images, segmentLength: 1, channels: Math.min(channels, C) };
 }
 

@@ -1,4 +1,4 @@
-import { ChannelWork, gather, scatter } from "./batch-norm-work";
+import { ChannelWork, gather, rowsTogether, scatter } from "./batch-norm-work";
 import { loadPart, madd, storePart } from "./simd";
 
 export class Apply extends ChannelWork {
@@ -45,8 +45,9 @@ export function applyToUnit(job: Apply, unit: i32): void {
     applyToPlanes(job, unit, job.firstImage(part));
     return;
   }
-  for (let n = job.firstImage(part); n < job.endImage(part); n++) {
-    applyToRow(job, n, job.firstChannel(unit), job.endChannel(unit));
+  const end = job.endImage(part);
+  for (let n = job.firstImage(part); n < end; n += rowsTogether) {
+    applyToRows(job, unit, n, min(rowsTogether, end - n));
   }
 }
 
@@ -174,29 +175,33 @@ function applyToPart(job: Apply, c: i32, at: usize, count: i32): void {
   storePart(job.y + at, count, f32x4.pmax(values, f32x4.splat(job.floor)));
 }
 
-/** S = 1: four channels side by side. */
-function applyToRow(job: Apply, n: i32, firstChannel: i32, endChannel: i32): void {
+/** S = 1: four channels of some rows, then the next four. */
+function applyToRows(job: Apply, unit: i32, n: i32, rows: i32): void {
   const floor = f32x4.splat(job.floor);
-  const residual = job.residual;
   const next = (<usize>job.C) << 2;
-  let coefficient = job.coefficient(0, firstChannel);
-  let x = job.at(job.x, n, firstChannel, 0);
-  let y = job.at(job.y, n, firstChannel, 0);
-  const offset = residual - job.y;
-  let c = firstChannel;
-  for (; c + 4 <= endChannel; c += 4, x += 16, y += 16, coefficient += 16) {
+  const y = job.y - job.x;
+  const residual: usize = job.residual === 0 ? 0 : job.residual - job.x;
+  const endChannel = job.endChannel(unit);
+  let c = job.firstChannel(unit);
+  let coefficient = job.coefficient(0, c);
+  let top = job.at(job.x, n, c, 0);
+  for (; c + 4 <= endChannel; c += 4, top += 16, coefficient += 16) {
+    const centre = v128.load(coefficient);
     const scale = v128.load(coefficient + next);
     const shift = v128.load(coefficient + 2 * next);
-    let values = affine(v128.load(x), v128.load(coefficient), scale, shift);
-    if (residual !== 0) values = f32x4.add(values, v128.load(y + offset));
-    v128.store(y, f32x4.pmax(values, floor));
+    let x = top;
+    for (let row = 0; row < rows; row++, x += next) {
+      Run.applyToVector(x, y, residual, centre, scale, shift, floor);
+    }
   }
   const count = endChannel - c;
   if (count === 0) return;
   const centre = loadPart(coefficient, count, 0);
   const scale = loadPart(coefficient + next, count, 0);
   const shift = loadPart(coefficient + 2 * next, count, 0);
-  let values = affine(loadPart(x, count, 0), centre, scale, shift);
-  if (residual !== 0) values = f32x4.add(values, loadPart(y + offset, count, 0));
-  storePart(y, count, f32x4.pmax(values, floor));
+  for (let row = 0; row < rows; row++, top += next) {
+    let values = affine(loadPart(top, count, 0), centre, scale, shift);
+    if (residual !== 0) values = f32x4.add(values, loadPart(top + residual, count, 0));
+    storePart(top + y, count, f32x4.pmax(values, floor));
+  }
 }
