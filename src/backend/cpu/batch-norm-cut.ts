@@ -44,13 +44,15 @@ type Sizes = Pick<ChannelCut, "images" | "segmentLength" | "channels">;
 
 const keyOf = ({ N, C, S }: ChannelLayout): number[] => [N, C, S];
 /** Of sums over channels. */
-export const cutSums = memoize(keyOf, sumsOf);
+export const cutSums = memoize(keyOf, (layout) => sumsOf(layout, runElements));
+/** Of the backward's. */
+export const cutGradSums = memoize(keyOf, (layout) => sumsOf(layout, gradRun(layout)));
 /** Of a pass that needs nothing but its own element and coefficients. */
 export const cutPass = memoize(keyOf, passOf);
 
-function sumsOf(layout: ChannelLayout): ChannelCut {
+function sumsOf(layout: ChannelLayout, run: number): ChannelCut {
   if (layout.S === 1) return cut(layout, cutColumns(layout));
-  return holdsChannels(layout) ? cutChannels(layout) : cut(layout, cutPlanes(layout));
+  return holdsChannels(layout) ? cutChannels(layout, run) : cut(layout, cutPlanes(layout));
 }
 
 function passOf(layout: ChannelLayout): ChannelCut {
@@ -100,11 +102,16 @@ function holdsChannels({ N, C, S }: ChannelLayout): boolean {
   return elements * C <= chunkElements || (elements <= cachedElements && C >= enoughBlocks);
 }
 
+/** Where the backward's chunks have several units, the present one and the next, of two tensors each, and dx must fit into a core's cache. */
+function gradRun({ C, S }: ChannelLayout): number {
+  return C * S > enoughBlocks * runElements ? runElements / 2 : runElements;
+}
+
 /** Blocks of whole channels, several to a chunk. */
-function cutChannels(layout: ChannelLayout): ChannelCut {
+function cutChannels(layout: ChannelLayout, run: number): ChannelCut {
   const { N, C, S } = layout;
   const elements = N * C * S;
-  const channels = elements <= chunkElements ? C : Math.min(C, Math.ceil(runElements / S));
+  const channels = elements <= chunkElements ? C : Math.min(C, Math.ceil(run / S));
   const blocks = Math.ceil(C / channels);
   const leastPerChunk = Math.ceil((chunkElements * blocks) / elements);
   const perChunk = Math.max(leastPerChunk, Math.floor(blocks / enoughBlocks));
