@@ -7,7 +7,7 @@ import type {
   Operand,
   RunningUpdate,
 } from "../backend.ts";
-import { type ChannelCut, cutPass, cutSums } from "./batch-norm-cut.ts";
+import { type ChannelCut, cutGradSums, cutPass, cutSums } from "./batch-norm-cut.ts";
 import { floatBits, withJob } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 
@@ -111,7 +111,7 @@ function gradients(
 ): void {
   const wantsSums = (dx !== null && batchStatistics) || dWeight !== null || dBias !== null;
   const wantsPass = dx !== null || dResidual !== null;
-  const sums = cutSums(work.layout);
+  const sums = cutGradSums(work.layout);
   if (wantsSums && sums.parts === 1) {
     withWork(machine, work, sums, (job) => {
       machine.run("batchNormGradWhole", sums.chunks, [job, eps]);

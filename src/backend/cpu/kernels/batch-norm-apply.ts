@@ -1,4 +1,4 @@
-import { ChannelWork } from "./batch-norm-work";
+import { ChannelWork, gather, rowsTogether, scatter } from "./batch-norm-work";
 import { loadPart, madd, storePart } from "./simd";
 
 export class Apply extends ChannelWork {
@@ -45,80 +45,163 @@ export function applyToUnit(job: Apply, unit: i32): void {
     applyToPlanes(job, unit, job.firstImage(part));
     return;
   }
-  for (let n = job.firstImage(part); n < job.endImage(part); n++) {
-    applyToRow(job, n, job.firstChannel(unit), job.endChannel(unit));
+  const end = job.endImage(part);
+  for (let n = job.firstImage(part); n < end; n += rowsTogether) {
+    applyToRows(job, unit, n, min(rowsTogether, end - n));
   }
 }
 
-/** The same of its images from n on. */
+/** The same of its images from n on, four at a time: see sumPlanes of the moments. */
 export function applyToPlanes(job: Apply, unit: i32, n: i32): void {
   const part = job.part(unit);
   const length = job.length(part);
   const end = job.endImage(part);
-  for (; n < end; n++) {
+  while (n < end) {
+    const images = end - n >= 4 ? 4 : 1;
     for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
-      applyToPlane(job, c, job.at(0, n, c, job.place(part)), length);
+      const start = job.at(0, n, c, job.place(part));
+      if (images === 4) applyToRuns(job, c, start, job.imageBytes(), length);
+      else applyToPlane(job, c, start, length);
     }
+    n += images;
   }
 }
 
+/** One plane, whose quarters are the runs. */
 function applyToPlane(job: Apply, c: i32, start: usize, length: i32): void {
+  const quarter = (length >> 4) << 2;
+  applyToRuns(job, c, start, (<usize>quarter) << 2, quarter);
+  for (let i = quarter << 2; i < length; i += 4) {
+    applyToPart(job, c, start + ((<usize>i) << 2), min(4, length - i));
+  }
+}
+
+/**
+ * What lies together of a run; `y` and `residual`, which may be 0, are distances from x. Methods, because only these can be
+ * inlined.
+ */
+// biome-ignore lint/complexity/noStaticOnlyClass: the decorator is for methods
+class Run {
+  /** A cache line's length. */
+  @inline
+  static applyToLine(
+    x: usize,
+    y: usize,
+    residual: usize,
+    centre: v128,
+    scale: v128,
+    shift: v128,
+    floor: v128,
+  ): void {
+    let a = affine(v128.load(x), centre, scale, shift);
+    let b = affine(v128.load(x, 16), centre, scale, shift);
+    let c = affine(v128.load(x, 32), centre, scale, shift);
+    let d = affine(v128.load(x, 48), centre, scale, shift);
+    if (residual !== 0) {
+      a = f32x4.add(a, v128.load(x + residual));
+      b = f32x4.add(b, v128.load(x + residual, 16));
+      c = f32x4.add(c, v128.load(x + residual, 32));
+      d = f32x4.add(d, v128.load(x + residual, 48));
+    }
+    v128.store(x + y, f32x4.pmax(a, floor));
+    v128.store(x + y, f32x4.pmax(b, floor), 16);
+    v128.store(x + y, f32x4.pmax(c, floor), 32);
+    v128.store(x + y, f32x4.pmax(d, floor), 48);
+  }
+
+  @inline
+  static applyToVector(
+    x: usize,
+    y: usize,
+    residual: usize,
+    centre: v128,
+    scale: v128,
+    shift: v128,
+    floor: v128,
+  ): void {
+    let values = affine(v128.load(x), centre, scale, shift);
+    if (residual !== 0) values = f32x4.add(values, v128.load(x + residual));
+    v128.store(x + y, f32x4.pmax(values, floor));
+  }
+}
+
+/** Four runs of memory `stride` apart, a cache line of each after the other. */
+function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i32): void {
   const centre = v128.load32_splat(job.coefficient(0, c));
   const scale = v128.load32_splat(job.coefficient(1, c));
   const shift = v128.load32_splat(job.coefficient(2, c));
   const floor = f32x4.splat(job.floor);
-  const x = job.x + start;
-  const y = job.y + start;
-  const residual: usize = job.residual === 0 ? 0 : job.residual + start;
+  const y = job.y - job.x;
+  const residual: usize = job.residual === 0 ? 0 : job.residual - job.x;
+  let x0 = job.x + start;
   const bytes = (<usize>length) << 2;
-  let i: usize = 0;
-  if (residual === 0) {
-    for (const end = bytes & ~63; i < end; i += 64) {
-      const a = affine(v128.load(x + i), centre, scale, shift);
-      const b = affine(v128.load(x + i, 16), centre, scale, shift);
-      const c = affine(v128.load(x + i, 32), centre, scale, shift);
-      const d = affine(v128.load(x + i, 48), centre, scale, shift);
-      v128.store(y + i, f32x4.pmax(a, floor));
-      v128.store(y + i, f32x4.pmax(b, floor), 16);
-      v128.store(y + i, f32x4.pmax(c, floor), 32);
-      v128.store(y + i, f32x4.pmax(d, floor), 48);
+  const endOfRun = x0 + bytes;
+  for (const end = x0 + (bytes & ~63); x0 < end; x0 += 64) {
+    const x1 = x0 + stride;
+    const x2 = x1 + stride;
+    Run.applyToLine(x0, y, residual, centre, scale, shift, floor);
+    Run.applyToLine(x1, y, residual, centre, scale, shift, floor);
+    Run.applyToLine(x2, y, residual, centre, scale, shift, floor);
+    Run.applyToLine(x2 + stride, y, residual, centre, scale, shift, floor);
+  }
+  for (const end = x0 + (bytes & 48); x0 < end; x0 += 16) {
+    const x1 = x0 + stride;
+    const x2 = x1 + stride;
+    Run.applyToVector(x0, y, residual, centre, scale, shift, floor);
+    Run.applyToVector(x1, y, residual, centre, scale, shift, floor);
+    Run.applyToVector(x2, y, residual, centre, scale, shift, floor);
+    Run.applyToVector(x2 + stride, y, residual, centre, scale, shift, floor);
+  }
+  for (; x0 < endOfRun; x0 += 4) {
+    const x1 = x0 + stride;
+    const x2 = x1 + stride;
+    const x3 = x2 + stride;
+    let values = affine(gather(x0, x1, x2, x3), centre, scale, shift);
+    if (residual !== 0) {
+      const added = gather(x0 + residual, x1 + residual, x2 + residual, x3 + residual);
+      values = f32x4.add(values, added);
     }
+    scatter(f32x4.pmax(values, floor), x0 + y, x1 + y, x2 + y, x3 + y);
   }
-  for (const end = bytes & ~15; i < end; i += 16) {
-    let values = affine(v128.load(x + i), centre, scale, shift);
-    if (residual !== 0) values = f32x4.add(values, v128.load(residual + i));
-    v128.store(y + i, f32x4.pmax(values, floor));
-  }
-  const rest = (bytes - i) >> 2;
-  if (rest === 0) return;
-  let values = affine(loadPart(x + i, rest, 0), centre, scale, shift);
-  if (residual !== 0) values = f32x4.add(values, loadPart(residual + i, rest, 0));
-  storePart(y + i, rest, f32x4.pmax(values, floor));
 }
 
-/** S = 1: four channels side by side. */
-function applyToRow(job: Apply, n: i32, firstChannel: i32, endChannel: i32): void {
+/** At most four elements. */
+function applyToPart(job: Apply, c: i32, at: usize, count: i32): void {
+  const centre = v128.load32_splat(job.coefficient(0, c));
+  const scale = v128.load32_splat(job.coefficient(1, c));
+  const shift = v128.load32_splat(job.coefficient(2, c));
+  let values = affine(loadPart(job.x + at, count, 0), centre, scale, shift);
+  if (job.residual !== 0) values = f32x4.add(values, loadPart(job.residual + at, count, 0));
+  storePart(job.y + at, count, f32x4.pmax(values, f32x4.splat(job.floor)));
+}
+
+/** S = 1: four channels of some rows, then the next four. */
+function applyToRows(job: Apply, unit: i32, n: i32, rows: i32): void {
   const floor = f32x4.splat(job.floor);
-  const residual = job.residual;
   const next = (<usize>job.C) << 2;
-  let coefficient = job.coefficient(0, firstChannel);
-  let x = job.at(job.x, n, firstChannel, 0);
-  let y = job.at(job.y, n, firstChannel, 0);
-  const offset = residual - job.y;
-  let c = firstChannel;
-  for (; c + 4 <= endChannel; c += 4, x += 16, y += 16, coefficient += 16) {
+  const y = job.y - job.x;
+  const residual: usize = job.residual === 0 ? 0 : job.residual - job.x;
+  const endChannel = job.endChannel(unit);
+  let c = job.firstChannel(unit);
+  let coefficient = job.coefficient(0, c);
+  let top = job.at(job.x, n, c, 0);
+  for (; c + 4 <= endChannel; c += 4, top += 16, coefficient += 16) {
+    const centre = v128.load(coefficient);
     const scale = v128.load(coefficient + next);
     const shift = v128.load(coefficient + 2 * next);
-    let values = affine(v128.load(x), v128.load(coefficient), scale, shift);
-    if (residual !== 0) values = f32x4.add(values, v128.load(y + offset));
-    v128.store(y, f32x4.pmax(values, floor));
+    let x = top;
+    for (let row = 0; row < rows; row++, x += next) {
+      Run.applyToVector(x, y, residual, centre, scale, shift, floor);
+    }
   }
   const count = endChannel - c;
   if (count === 0) return;
   const centre = loadPart(coefficient, count, 0);
   const scale = loadPart(coefficient + next, count, 0);
   const shift = loadPart(coefficient + 2 * next, count, 0);
-  let values = affine(loadPart(x, count, 0), centre, scale, shift);
-  if (residual !== 0) values = f32x4.add(values, loadPart(y + offset, count, 0));
-  storePart(y, count, f32x4.pmax(values, floor));
+  for (let row = 0; row < rows; row++, top += next) {
+    let values = affine(loadPart(top, count, 0), centre, scale, shift);
+    if (residual !== 0) values = f32x4.add(values, loadPart(top + residual, count, 0));
+    storePart(top + y, count, f32x4.pmax(values, floor));
+  }
 }

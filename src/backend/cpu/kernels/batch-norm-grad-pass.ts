@@ -1,20 +1,13 @@
 import { affine } from "./batch-norm-apply";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Backward, wherePositive } from "./batch-norm-backward";
-import { loadPart, madd, storePart } from "./simd";
+import { Backward, centred, gradOfPart, wherePositive } from "./batch-norm-backward";
+import { gradOfColumns } from "./batch-norm-grad-columns";
 
 /** dx and dResidual of a unit, those that are wanted. */
 export function gradOfUnit(job: Backward, unit: i32): void {
   if (job.dx === 0 && job.dResidual === 0) return;
-  const part = job.part(unit);
-  const firstImage = job.firstImage(part);
-  if (job.S > 1) {
-    gradOfPlanes(job, unit, firstImage);
-    return;
-  }
-  for (let n = firstImage; n < job.endImage(part); n++) {
-    gradOfRow(job, n, job.firstChannel(unit), job.endChannel(unit));
-  }
+  if (job.S === 1) gradOfColumns(job, unit);
+  else gradOfPlanes(job, unit, job.firstImage(job.part(unit)));
 }
 
 /** The same of its images from one on. The last ones come first: what was read for their sums is what a cache has left. */
@@ -114,76 +107,4 @@ function gradOfRuns(job: Backward, c: i32, start: usize, stride: usize, length: 
   if (rest === 0) return;
   gradOfPart(job, i, <i32>rest, centre, scale, shift, level, slope);
   gradOfPart(job, i + stride, <i32>rest, centre, scale, shift, level, slope);
-}
-
-/** S = 1: four channels side by side. */
-function gradOfRow(job: Backward, n: i32, firstChannel: i32, endChannel: i32): void {
-  let c = firstChannel;
-  if (job.throughStatistics !== 0) c = gradOfVectors(job, n, c, endChannel);
-  for (; c < endChannel; c += 4) {
-    const count = min(4, endChannel - c);
-    const centre = loadPart(job.coefficient(0, c), count, 0);
-    const scale = loadPart(job.coefficient(1, c), count, 0);
-    const shift = loadPart(job.coefficient(2, c), count, 0);
-    const level = loadPart(job.coefficient(3, c), count, 0);
-    const slope = loadPart(job.coefficient(4, c), count, 0);
-    gradOfPart(job, job.at(0, n, c, 0), count, centre, scale, shift, level, slope);
-  }
-}
-
-/** Of whole vectors, through the statistics; gives the channel behind the last one. */
-function gradOfVectors(job: Backward, n: i32, c: i32, endChannel: i32): i32 {
-  const next = (<usize>job.C) << 2;
-  const isMasked = job.isMasked();
-  const given = job.reluOutput !== 0;
-  const x = job.x - job.dy;
-  const y = job.reluOutput - job.dy;
-  const dx = job.dx - job.dy;
-  const addsResidual = job.dResidual !== 0;
-  const dResidual = job.dResidual - job.dy;
-  let coefficient = job.coefficient(0, c);
-  let at = job.at(job.dy, n, c, 0);
-  for (; c + 4 <= endChannel; c += 4, at += 16, coefficient += 16) {
-    const centre = v128.load(coefficient);
-    const scale = v128.load(coefficient + next);
-    const values = v128.load(at + x);
-    let g = v128.load(at);
-    if (isMasked) {
-      const shift = v128.load(coefficient + 2 * next);
-      g = wherePositive(given ? v128.load(at + y) : affine(values, centre, scale, shift), g);
-    }
-    if (addsResidual) v128.store(at + dResidual, g);
-    const level = v128.load(coefficient + 3 * next);
-    const slope = v128.load(coefficient + 4 * next);
-    v128.store(at + dx, f32x4.mul(centred(g, values, centre, level, slope), scale));
-  }
-  return c;
-}
-
-/** At most four elements. */
-function gradOfPart(
-  job: Backward,
-  i: usize,
-  count: i32,
-  centre: v128,
-  scale: v128,
-  shift: v128,
-  level: v128,
-  slope: v128,
-): void {
-  const x = loadPart(job.x + i, count, 0);
-  let g = loadPart(job.dy + i, count, 0);
-  if (job.reluOutput !== 0) g = wherePositive(loadPart(job.reluOutput + i, count, 0), g);
-  else if (job.repeatsRelu !== 0) g = wherePositive(affine(x, centre, scale, shift), g);
-  if (job.dResidual !== 0) storePart(job.dResidual + i, count, g);
-  if (job.dx === 0) return;
-  if (job.throughStatistics !== 0) g = centred(g, x, centre, level, slope);
-  storePart(job.dx + i, count, f32x4.mul(g, scale));
-}
-
-/**
- * Numerics: g - level comes first, so that dx of a constant g is nothing but the rounding of the float64 sums.
- */
-export function centred(g: v128, x: v128, centre: v128, level: v128, slope: v128): v128 {
-  return madd(f32x4.sub(x, centre), slope, f32x4.sub(g, level));
 }

@@ -1,15 +1,8 @@
 import { affine } from "./batch-norm-apply";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Backward, wherePositive } from "./batch-norm-backward";
-import {
-  entryBytes,
-  gather,
-  loadNextTwo,
-  loadTwo,
-  maddDouble,
-  storeSums,
-  sumHalves,
-} from "./batch-norm-work";
+import { sumColumns } from "./batch-norm-grad-columns";
+import { entryBytes, gather, loadNextTwo, loadTwo, maddDouble, sumHalves } from "./batch-norm-work";
 import { highHalf, lowHalf } from "./simd";
 
 /**
@@ -30,7 +23,7 @@ export function beginGradSums(job: Backward, unit: i32): void {
 }
 
 export function sumUnit(job: Backward, unit: i32): void {
-  if (job.S === 1) sumColumns(job, job.part(unit), job.firstChannel(unit), job.endChannel(unit));
+  if (job.S === 1) sumColumns(job, unit);
   else sumPlanes(job, unit, job.firstImage(job.part(unit)));
 }
 
@@ -239,48 +232,4 @@ function addMaskedRuns(
   v128.store(entry, f64x2.add(f64x2.add(sum0, sum1), f64x2.add(sum2, sum3)));
   const products = f64x2.add(f64x2.add(products0, products1), f64x2.add(products2, products3));
   v128.store(entry, products, 16);
-}
-
-/** S = 1: four channels side by side, whose next row lies C floats on, and what is left. */
-function sumColumns(job: Backward, part: i32, firstChannel: i32, endChannel: i32): void {
-  let c = firstChannel;
-  for (; c + 4 <= endChannel; c += 4) addColumns(job, part, c);
-  for (; c < endChannel; c++) {
-    for (let n = job.firstImage(part); n < job.endImage(part); n++) {
-      addOne(job, c, job.at(0, n, c, 0), job.entry(part, c));
-    }
-  }
-}
-
-function addColumns(job: Backward, part: i32, c: i32): void {
-  const means0 = v128.load(job.mean + ((<usize>c) << 3));
-  const means1 = v128.load(job.mean + ((<usize>c) << 3), 16);
-  const centre = v128.load(job.coefficient(0, c));
-  const scale = v128.load(job.coefficient(1, c));
-  const shift = v128.load(job.coefficient(2, c));
-  const isMasked = job.isMasked();
-  const given = job.reluOutput !== 0;
-  const x = job.x - job.dy;
-  const y = job.reluOutput - job.dy;
-  const rowBytes = job.imageBytes();
-  let sum0 = f64x2.splat(0);
-  let sum1 = sum0;
-  let products0 = sum0;
-  let products1 = sum0;
-  let at = job.at(job.dy, job.firstImage(part), c, 0);
-  for (const end = job.at(job.dy, job.endImage(part), c, 0); at < end; at += rowBytes) {
-    let g = v128.load(at);
-    if (isMasked) {
-      const above = given ? v128.load(at + y) : affine(v128.load(at + x), centre, scale, shift);
-      g = wherePositive(above, g);
-    }
-    const g0 = lowHalf(g);
-    const g1 = highHalf(g);
-    sum0 = f64x2.add(sum0, g0);
-    sum1 = f64x2.add(sum1, g1);
-    products0 = maddDouble(g0, f64x2.sub(loadTwo(at + x), means0), products0);
-    products1 = maddDouble(g1, f64x2.sub(loadNextTwo(at + x), means1), products1);
-  }
-  storeSums(job.entry(part, c), 4, sum0, sum1);
-  storeSums(job.entry(part, c) + 16, 4, products0, products1);
 }

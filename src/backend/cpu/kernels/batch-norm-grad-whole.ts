@@ -1,7 +1,7 @@
 import { affine } from "./batch-norm-apply";
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Backward, wherePositive } from "./batch-norm-backward";
-import { centred, gradOfPlanes, gradOfUnit } from "./batch-norm-grad-pass";
+import { Backward, centred, wherePositive } from "./batch-norm-backward";
+import { gradOfPlanes, gradOfUnit } from "./batch-norm-grad-pass";
 import { beginGradSums, finishGradSums, sumPlanes, sumUnit } from "./batch-norm-grad-sums";
 import { loadNextTwo, loadTwo, maddDouble } from "./batch-norm-work";
 import { highHalf, lowHalf } from "./simd";

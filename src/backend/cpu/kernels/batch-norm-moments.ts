@@ -5,8 +5,10 @@ import {
   gather,
   isNumber,
   loadNextTwo,
+  loadPair,
   loadTwo,
   maddDouble,
+  rowsSummedTogether,
   storeSums,
   sumHalves,
 } from "./batch-norm-work";
@@ -30,7 +32,9 @@ export function beginMoments(job: ChannelWork, unit: i32): void {
   const part = job.part(unit);
   for (let c = job.firstChannel(unit); c < job.endChannel(unit); c++) {
     const entry = job.entry(part, c);
-    memory.fill(entry, 0, entryBytes);
+    // Calling memory.fill for each takes longer than the sums of a few values.
+    v128.store(entry, i32x4.splat(0));
+    v128.store(entry, i32x4.splat(0), 16);
     const firstValue = job.at(job.x, job.firstImage(part), c, job.place(part));
     store<f64>(entry, shiftAt(firstValue), 32);
   }
@@ -170,32 +174,43 @@ export function moveShift(entry: usize, count: f64): void {
   store<f64>(entry, moved, 32);
 }
 
-/** S = 1: eight channels side by side, whose next row lies C floats on; or what is left, at most four. */
+/** S = 1: eight channels side by side, some rows at a time; and what is left, at most four. */
 function sumColumns(job: ChannelWork, unit: i32): void {
   const part = job.part(unit);
+  const firstChannel = job.firstChannel(unit);
   const endChannel = job.endChannel(unit);
-  const rows = job.endImage(part) - job.firstImage(part);
-  let c = job.firstChannel(unit);
-  for (; c + 8 <= endChannel; c += 8) addColumns(job, part, c, rows);
-  for (; c < endChannel; c += 4) addFewColumns(job, part, c, rows, min(4, endChannel - c));
+  const endOfEights = firstChannel + ((endChannel - firstChannel) & ~7);
+  const firstRow = job.firstImage(part);
+  const end = job.endImage(part);
+  for (let n = firstRow; n < end; n += rowsSummedTogether) {
+    const rows = min(rowsSummedTogether, end - n);
+    for (let c = firstChannel; c < endOfEights; c += 8) {
+      addColumns(job.entry(part, c), job.at(job.x, n, c, 0), rows, job.imageBytes());
+    }
+  }
+  for (let c = endOfEights; c < endChannel; c += 4) {
+    addFewColumns(job, part, c, end - firstRow, min(4, endChannel - c));
+  }
 }
 
-function addColumns(job: ChannelWork, part: i32, c: i32, rows: i32): void {
-  const entry = job.entry(part, c);
-  let x = job.at(job.x, job.firstImage(part), c, 0);
+/** Adds x - shift and its square of eight channels to their entries, whose second lanes stay empty. */
+function addColumns(entry: usize, x: usize, rows: i32, rowBytes: usize): void {
+  const second = entry + 2 * entryBytes;
+  const third = second + 2 * entryBytes;
+  const fourth = third + 2 * entryBytes;
   const shift0 = loadPair(entry + 32);
-  const shift1 = loadPair(entry + 32 + 2 * entryBytes);
-  const shift2 = loadPair(entry + 32 + 4 * entryBytes);
-  const shift3 = loadPair(entry + 32 + 6 * entryBytes);
-  let sum0 = f64x2.splat(0);
-  let sum1 = sum0;
-  let sum2 = sum0;
-  let sum3 = sum0;
-  let squares0 = sum0;
-  let squares1 = sum0;
-  let squares2 = sum0;
-  let squares3 = sum0;
-  for (; rows > 0; rows--, x += job.imageBytes()) {
+  const shift1 = loadPair(second + 32);
+  const shift2 = loadPair(third + 32);
+  const shift3 = loadPair(fourth + 32);
+  let sum0 = loadPair(entry);
+  let sum1 = loadPair(second);
+  let sum2 = loadPair(third);
+  let sum3 = loadPair(fourth);
+  let squares0 = loadPair(entry + 16);
+  let squares1 = loadPair(second + 16);
+  let squares2 = loadPair(third + 16);
+  let squares3 = loadPair(fourth + 16);
+  for (; rows > 0; rows--, x += rowBytes) {
     const d0 = f64x2.sub(loadTwo(x), shift0);
     const d1 = f64x2.sub(loadNextTwo(x), shift1);
     const d2 = f64x2.sub(loadTwo(x + 16), shift2);
@@ -210,14 +225,9 @@ function addColumns(job: ChannelWork, part: i32, c: i32, rows: i32): void {
     squares3 = maddDouble(d3, d3, squares3);
   }
   storeSums(entry, 4, sum0, sum1);
-  storeSums(entry + 4 * entryBytes, 4, sum2, sum3);
+  storeSums(third, 4, sum2, sum3);
   storeSums(entry + 16, 4, squares0, squares1);
-  storeSums(entry + 16 + 4 * entryBytes, 4, squares2, squares3);
-}
-
-/** The float64 of two adjacent entries. */
-function loadPair(at: usize): v128 {
-  return v128.load64_lane(at, v128.load64_zero(at), 1, 48);
+  storeSums(third + 16, 4, squares2, squares3);
 }
 
 function addFewColumns(job: ChannelWork, part: i32, c: i32, rows: i32, channels: i32): void {

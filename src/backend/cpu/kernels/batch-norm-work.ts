@@ -97,6 +97,14 @@ export class ChannelWork {
   }
 }
 
+/**
+ * Rows of (N, C) that a pass goes through together, four columns at a time, so that coefficients are read once for all. A first-level
+ * cache must keep the rows' lines for the columns beside, and in rows a page apart lines share its places.
+ */
+export const rowsTogether: i32 = 4;
+/** The same for sums, which are read and written once for all rows. */
+export const rowsSummedTogether: i32 = 16;
+
 /** Two vectors of two float64, which become two float64 in the end, and a float64. */
 export const entryBytes: usize = 48;
 
@@ -138,6 +146,11 @@ export function isNumber(value: f64): bool {
 /** Lanes 0 and 1 together. */
 export function sumHalves(v: v128): f64 {
   return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
+}
+
+/** A float64 from each of two adjacent entries. */
+export function loadPair(at: usize): v128 {
+  return v128.load64_lane(at, v128.load64_zero(at), 1, 48);
 }
 
 /** Lanes of two vectors, at most `count`, one to each of adjacent entries. */
