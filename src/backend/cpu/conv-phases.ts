@@ -21,7 +21,7 @@ const fewestOutChannels = 16;
 /** A side of y that tiles of 3 outputs fit well enough. */
 const fewestOutputs = 12;
 /** Outputs times channels that are worth the copies. */
-const enoughWork = 1 << 19;
+const enoughWork = 1 << 20;
 
 /** Whether this is one, with work enough. */
 export function suitsPhases(layout: Conv2dLayout): boolean {

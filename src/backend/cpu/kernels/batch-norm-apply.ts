@@ -76,56 +76,19 @@ function applyToPlane(job: Apply, c: i32, start: usize, length: i32): void {
   }
 }
 
-/**
- * What lies together of a run; `y` and `residual`, which may be 0, are distances from x. Methods, because only these can be
- * inlined.
- */
+/** Methods, because only these can be inlined. */
 // biome-ignore lint/complexity/noStaticOnlyClass: the decorator is for methods
 class Run {
-  /** A cache line's length. */
+  /** y of a vector; `residual` is its distance from x, or 0. */
   @inline
-  static applyToLine(
-    x: usize,
-    y: usize,
-    residual: usize,
-    centre: v128,
-    scale: v128,
-    shift: v128,
-    floor: v128,
-  ): void {
-    let a = affine(v128.load(x), centre, scale, shift);
-    let b = affine(v128.load(x, 16), centre, scale, shift);
-    let c = affine(v128.load(x, 32), centre, scale, shift);
-    let d = affine(v128.load(x, 48), centre, scale, shift);
-    if (residual !== 0) {
-      a = f32x4.add(a, v128.load(x + residual));
-      b = f32x4.add(b, v128.load(x + residual, 16));
-      c = f32x4.add(c, v128.load(x + residual, 32));
-      d = f32x4.add(d, v128.load(x + residual, 48));
-    }
-    v128.store(x + y, f32x4.pmax(a, floor));
-    v128.store(x + y, f32x4.pmax(b, floor), 16);
-    v128.store(x + y, f32x4.pmax(c, floor), 32);
-    v128.store(x + y, f32x4.pmax(d, floor), 48);
-  }
-
-  @inline
-  static applyToVector(
-    x: usize,
-    y: usize,
-    residual: usize,
-    centre: v128,
-    scale: v128,
-    shift: v128,
-    floor: v128,
-  ): void {
+  static of(x: usize, residual: usize, centre: v128, scale: v128, shift: v128, floor: v128): v128 {
     let values = affine(v128.load(x), centre, scale, shift);
     if (residual !== 0) values = f32x4.add(values, v128.load(x + residual));
-    v128.store(x + y, f32x4.pmax(values, floor));
+    return f32x4.pmax(values, floor);
   }
 }
 
-/** Four runs of memory `stride` apart, a cache line of each after the other. */
+/** Four runs of memory `stride` apart, side by side. */
 function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i32): void {
   const centre = v128.load32_splat(job.coefficient(0, c));
   const scale = v128.load32_splat(job.coefficient(1, c));
@@ -136,21 +99,19 @@ function applyToRuns(job: Apply, c: i32, start: usize, stride: usize, length: i3
   let x0 = job.x + start;
   const bytes = (<usize>length) << 2;
   const endOfRun = x0 + bytes;
-  for (const end = x0 + (bytes & ~63); x0 < end; x0 += 64) {
+  for (const end = x0 + (bytes & ~15); x0 < end; x0 += 16) {
     const x1 = x0 + stride;
     const x2 = x1 + stride;
-    Run.applyToLine(x0, y, residual, centre, scale, shift, floor);
-    Run.applyToLine(x1, y, residual, centre, scale, shift, floor);
-    Run.applyToLine(x2, y, residual, centre, scale, shift, floor);
-    Run.applyToLine(x2 + stride, y, residual, centre, scale, shift, floor);
-  }
-  for (const end = x0 + (bytes & 48); x0 < end; x0 += 16) {
-    const x1 = x0 + stride;
-    const x2 = x1 + stride;
-    Run.applyToVector(x0, y, residual, centre, scale, shift, floor);
-    Run.applyToVector(x1, y, residual, centre, scale, shift, floor);
-    Run.applyToVector(x2, y, residual, centre, scale, shift, floor);
-    Run.applyToVector(x2 + stride, y, residual, centre, scale, shift, floor);
+    const x3 = x2 + stride;
+    // All are read before one is written: to the processor runs that lie whole pages apart look alike.
+    const y0 = Run.of(x0, residual, centre, scale, shift, floor);
+    const y1 = Run.of(x1, residual, centre, scale, shift, floor);
+    const y2 = Run.of(x2, residual, centre, scale, shift, floor);
+    const y3 = Run.of(x3, residual, centre, scale, shift, floor);
+    v128.store(x0 + y, y0);
+    v128.store(x1 + y, y1);
+    v128.store(x2 + y, y2);
+    v128.store(x3 + y, y3);
   }
   for (; x0 < endOfRun; x0 += 4) {
     const x1 = x0 + stride;
@@ -191,7 +152,7 @@ function applyToRows(job: Apply, unit: i32, n: i32, rows: i32): void {
     const shift = v128.load(coefficient + 2 * next);
     let x = top;
     for (let row = 0; row < rows; row++, x += next) {
-      Run.applyToVector(x, y, residual, centre, scale, shift, floor);
+      v128.store(x + y, Run.of(x, residual, centre, scale, shift, floor));
     }
   }
   const count = endChannel - c;
