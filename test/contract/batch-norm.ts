@@ -265,6 +265,9 @@ export const largeChannelLayouts: readonly ChannelLayout[] = [
   { N: 4099, C: 67, S: 1 },
   { N: 130_003, C: 2, S: 1 },
   { N: 2, C: 5003, S: 9 },
+  // Rows of many columns; chunks of several units of whole channels.
+  { N: 300, C: 1101, S: 1 },
+  { N: 6, C: 40, S: 1521 },
 ];
 
 /** Statistics with a running update; one batch is skipped for a NaN in the last channel. */
