@@ -14,8 +14,9 @@ import {
 } from "./contract/conv.ts";
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
-import { execute, input, type KernelCase, referenceFor } from "./support/kernel-case.ts";
+import { execute, type KernelCase, referenceFor } from "./support/kernel-case.ts";
 import { rootMeanSquare, withNormals } from "./support/rounding.ts";
+import { expectOnAllThreads, spoilt } from "./support/tiles.ts";
 
 const stem = square(7, { stride: 2, padding: 3 });
 
@@ -76,18 +77,9 @@ describe.each([
 
   test.each(builds)(
     "like the reference, the same bits on 1, 2 and 4 threads, $build build",
-    async ({ backend, others }) => {
+    async (build) => {
       for (const [i, kernelCase] of cases.entries()) {
-        for (const shift of [0, 1]) {
-          const actual = await execute(backend, kernelCase, shift);
-          references[i](actual, `shift ${shift}`);
-          for (const other of others) {
-            const again = await execute(other, kernelCase, shift);
-            for (const name of Object.keys(actual)) {
-              expectSameBytes(again[name], actual[name], `${kernelCase.label}: ${name}`);
-            }
-          }
-        }
+        await expectOnAllThreads(build, kernelCase, references[i]);
       }
     },
   );
@@ -105,18 +97,11 @@ test("the gradient of the input goes the direct way", async () => {
 describe.each(builds)("NaN, $build build", ({ backend }) => {
   const layout = convLayout({ N: 2, C: 3, K: 64, H: 112, W: 112, ...stem });
 
-  /** Places of NaN in what a case wrote, where one operand has a NaN at a place. */
-  async function spoilt(kernelCase: KernelCase, name: string, out: string, at: number) {
-    const values = Float32Array.from(kernelCase.given[name].values);
-    values[at] = Number.NaN;
-    const given = { ...kernelCase.given, [name]: input(values) };
-    const contents = await execute(backend, { ...kernelCase, given });
-    return [...contents[out].keys()].filter((i) => Number.isNaN(contents[out][i]));
-  }
-
   test("in x reaches what reads it and spoils at most the tiles that do", async () => {
     // Pixel (0, 0) of the second channel is read by outputs 0 and 1 of both sides.
-    const places = new Set(await spoilt(convCase(layout), "x", "y", 112 * 112));
+    const places = new Set(
+      await spoilt(backend, convCase(layout), { from: "x", out: "y", at: 112 * 112 }),
+    );
     const plane = 56 * 56;
     for (let channel = 0; channel < 64; channel++) {
       for (const place of [0, 1, 56, 57]) expect(places).toContain(channel * plane + place);
@@ -126,11 +111,19 @@ describe.each(builds)("NaN, $build build", ({ backend }) => {
   });
 
   test("in an operand of the weight's gradient spoils at most the taps of its channel", async () => {
-    const ofX = await spoilt(convGradWeightCase(layout), "x", "dWeight", 112 * 112);
+    const ofX = await spoilt(backend, convGradWeightCase(layout), {
+      from: "x",
+      out: "dWeight",
+      at: 112 * 112,
+    });
     expect(ofX.filter((i) => Math.floor(i / 49) % 3 !== 1)).toEqual([]);
     // Pixel (0, 0) meets tap (3, 3), which is of the odd phase both ways.
     expect(ofX.filter((i) => i % 49 === 3 * 7 + 3)).toHaveLength(64);
-    const ofDy = await spoilt(convGradWeightCase(layout), "dy", "dWeight", 5 * 56 * 56);
+    const ofDy = await spoilt(backend, convGradWeightCase(layout), {
+      from: "dy",
+      out: "dWeight",
+      at: 5 * 56 * 56,
+    });
     expect(ofDy.filter((i) => Math.floor(i / (3 * 49)) !== 5)).toEqual([]);
     expect(ofDy.length).toBeGreaterThan(0);
   });

@@ -15,9 +15,10 @@ import {
 } from "./contract/conv.ts";
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
-import { execute, input, type KernelCase, referenceFor } from "./support/kernel-case.ts";
+import { execute, type KernelCase, referenceFor } from "./support/kernel-case.ts";
 import { createQuickReference } from "./support/quick-reference.ts";
 import { rootMeanSquare, withNormals } from "./support/rounding.ts";
+import { expectOnAllThreads, spoilt } from "./support/tiles.ts";
 
 const halved = square(3, { stride: 2, padding: 1 });
 
@@ -100,19 +101,9 @@ describe.each([
 
   test.each(builds)(
     "like the reference, the same bits on 1, 2 and 4 threads, $build build",
-    async ({ backend, others }) => {
+    async (build) => {
       for (const [i, kernelCase] of cases.entries()) {
-        const expectLikeReference = references[i];
-        for (const shift of [0, 1]) {
-          const actual = await execute(backend, kernelCase, shift);
-          expectLikeReference(actual, `shift ${shift}`);
-          for (const other of others) {
-            const again = await execute(other, kernelCase, shift);
-            for (const name of Object.keys(actual)) {
-              expectSameBytes(again[name], actual[name], `${kernelCase.label}: ${name}`);
-            }
-          }
-        }
+        await expectOnAllThreads(build, kernelCase, references[i]);
       }
     },
   );
@@ -120,15 +111,6 @@ describe.each([
 
 describe.each(builds)("NaN, $build build", ({ backend }) => {
   const layout = convLayout({ N: 2, C: 64, K: 64, H: 48, W: 48, ...halved });
-
-  /** Places of NaN in what a case wrote, where one operand has a NaN in front. */
-  async function spoilt(kernelCase: KernelCase, name: string, out: string): Promise<number[]> {
-    const values = Float32Array.from(kernelCase.given[name].values);
-    values[0] = Number.NaN;
-    const given = { ...kernelCase.given, [name]: input(values) };
-    const contents = await execute(backend, { ...kernelCase, given });
-    return [...contents[out].keys()].filter((i) => Number.isNaN(contents[out][i]));
-  }
 
   test.each([
     ["x", "y", convCase(layout), 24, [[0, 0]], 4],
@@ -147,7 +129,7 @@ describe.each(builds)("NaN, $build build", ({ backend }) => {
     ],
   ] as const)("in %s reaches what reads it and spoils at most its tile of %s", async (...row) => {
     const [from, to, kernelCase, width, readers, side] = row;
-    const places = new Set(await spoilt(kernelCase, from, to));
+    const places = new Set(await spoilt(backend, kernelCase, { from, out: to }));
     const plane = width * width;
     for (let channel = 0; channel < 64; channel++) {
       for (const [h, w] of readers) {
@@ -160,11 +142,11 @@ describe.each(builds)("NaN, $build build", ({ backend }) => {
   });
 
   test("in an operand of the weight's gradient spoils at most the taps of its channel", async () => {
-    const ofX = await spoilt(convGradWeightCase(layout), "x", "dWeight");
+    const ofX = await spoilt(backend, convGradWeightCase(layout), { from: "x", out: "dWeight" });
     expect(ofX.filter((i) => i % (64 * 9) >= 9)).toEqual([]);
     // Pixel (0, 0) meets the middle tap alone.
     expect(ofX.filter((i) => i % 9 === 4)).toHaveLength(64);
-    const ofDy = await spoilt(convGradWeightCase(layout), "dy", "dWeight");
+    const ofDy = await spoilt(backend, convGradWeightCase(layout), { from: "dy", out: "dWeight" });
     expect(ofDy.filter((i) => i >= 64 * 9)).toEqual([]);
   });
 });

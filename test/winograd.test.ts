@@ -16,9 +16,10 @@ import {
 } from "./contract/conv.ts";
 import { cpuBuilds } from "./support/backends.ts";
 import { expectSameBytes } from "./support/close.ts";
-import { execute, input, type KernelCase, referenceFor } from "./support/kernel-case.ts";
+import { execute, type KernelCase, referenceFor } from "./support/kernel-case.ts";
 import { createQuickReference } from "./support/quick-reference.ts";
 import { rootMeanSquare, withNormals } from "./support/rounding.ts";
+import { expectOnAllThreads, spoilt } from "./support/tiles.ts";
 
 /** Tiles of 2 x 2 outputs. */
 const smallLayouts: readonly Conv2dLayout[] = [
@@ -142,18 +143,9 @@ describe.each([
 
   test.each(builds)(
     "like the reference, the same bits on 1, 2 and 4 threads, $build build, tiles up to $winograd",
-    async ({ backend, others }) => {
+    async (build) => {
       for (const [i, kernelCase] of cases.entries()) {
-        for (const shift of [0, 1]) {
-          const actual = await execute(backend, kernelCase, shift);
-          references[i](actual, `shift ${shift}`);
-          for (const other of others) {
-            const again = await execute(other, kernelCase, shift);
-            for (const name of Object.keys(actual)) {
-              expectSameBytes(again[name], actual[name], `${kernelCase.label}: ${name}`);
-            }
-          }
-        }
+        await expectOnAllThreads(build, kernelCase, references[i]);
       }
     },
   );
@@ -163,20 +155,11 @@ describe.each(builds)("NaN, $build build, tiles up to $winograd", ({ backend, si
   const layout = convLayout({ N: 2, C: 64, K: 64, H: 24, W: 24, ...square(3, { padding: 1 }) });
   const [planes, kernels] = [2 * 64 * 576, 64 * 64 * 9];
 
-  /** Places of NaN in what a case wrote, where one operand has a NaN in front. */
-  async function spoilt(kernelCase: KernelCase, name: string, out: string): Promise<number[]> {
-    const values = Float32Array.from(kernelCase.given[name].values);
-    values[0] = Number.NaN;
-    const given = { ...kernelCase.given, [name]: input(values) };
-    const contents = await execute(backend, { ...kernelCase, given });
-    return [...contents[out].keys()].filter((i) => Number.isNaN(contents[out][i]));
-  }
-
   test.each([
     ["x", "y", convCase(layout)],
     ["dy", "dx", convGradInputCase(layout)],
   ])("in %s reaches what reads it and spoils at most its tile of %s", async (from, to, each) => {
-    const places = await spoilt(each, from, to);
+    const places = await spoilt(backend, each, { from, out: to });
     // Of pixel (0, 0) of image 0: read by outputs 0 and 1 both ways.
     const isInTile = (i: number): boolean =>
       i < planes / 2 && Math.floor(i / 24) % 24 < side && i % 24 < side;
@@ -185,9 +168,9 @@ describe.each(builds)("NaN, $build build, tiles up to $winograd", ({ backend, si
 
   test("in an operand of the weight's gradient spoils at most the taps of its channel", async () => {
     const all = [...new Float32Array(kernels).keys()];
-    const ofX = await spoilt(convGradWeightCase(layout), "x", "dWeight");
+    const ofX = await spoilt(backend, convGradWeightCase(layout), { from: "x", out: "dWeight" });
     expect(ofX).toEqual(all.filter((i) => i % (64 * 9) < 9));
-    const ofDy = await spoilt(convGradWeightCase(layout), "dy", "dWeight");
+    const ofDy = await spoilt(backend, convGradWeightCase(layout), { from: "dy", out: "dWeight" });
     expect(ofDy).toEqual(all.slice(0, 64 * 9));
   });
 });

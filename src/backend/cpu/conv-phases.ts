@@ -4,6 +4,7 @@
  */
 import type { Conv2dLayout, Operand } from "../backend.ts";
 import type { GradWeightOperands } from "./conv-weight.ts";
+import { withFloats } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { winograd } from "./winograd.ts";
 import { winogradGradWeight } from "./winograd-weight.ts";
@@ -96,11 +97,5 @@ function withPhases(
       ...[addressOf(x), H, W, paddingH, paddingW, addressOf(phases), outH + 3, outW + 3],
     ]);
     use(phases);
-  });
-}
-
-function withFloats(machine: Machine, length: number, use: (operand: Operand) => void): void {
-  machine.temporary(4 * length, (handle) => {
-    use({ dtype: "float32", length, handle, offset: 0 });
   });
 }

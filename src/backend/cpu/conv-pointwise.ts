@@ -1,5 +1,6 @@
 /** Convolutions of kernel 1 x 1: matrix products of the weight and the images, whose pixels are the columns. */
 import type { Conv2dLayout, Operand } from "../backend.ts";
+import { withFloats } from "./job.ts";
 import { addressOf, type Machine } from "./machine.ts";
 import { multiply, type Product } from "./matmul.ts";
 import { movementKernels } from "./movement.ts";
@@ -103,10 +104,4 @@ function withPixels(
 /** Where the pixels of y lie in x, plane by plane. */
 function pixelLayout({ N, C, H, W, outH, outW, strideH, strideW }: Conv2dLayout) {
   return { shape: [N * C, outH, outW], strides: [H * W, strideH * W, strideW] };
-}
-
-function withFloats(machine: Machine, length: number, use: (operand: Operand) => void): void {
-  machine.temporary(4 * length, (handle) => {
-    use({ dtype: "float32", length, handle, offset: 0 });
-  });
 }

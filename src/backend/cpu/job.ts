@@ -67,3 +67,14 @@ export function withTemporary(
   // 8 bytes an element is room for any type.
   machine.temporary(vector.length * 8, (handle) => use({ ...vector, handle, offset: 0 }));
 }
+
+/** The same of float32, in no more memory than they take. */
+export function withFloats(
+  machine: Machine,
+  length: number,
+  use: (operand: Operand) => void,
+): void {
+  machine.temporary(4 * length, (handle) => {
+    use({ dtype: "float32", length, handle, offset: 0 });
+  });
+}

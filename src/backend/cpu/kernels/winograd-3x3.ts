@@ -154,11 +154,11 @@ export function transformSums3x3(
 ): void {
   // As [row][column].
   for (let column: usize = 0; column < 6; column++) {
-    storeTaps(m + 32 * column, 192, work + 16 * column, 96);
+    storeSums(m + 32 * column, 192, work + 16 * column, 96);
   }
   const taps = work + 384;
   for (let row: usize = 0; row < 4; row++, work += 96) {
-    storeTaps(work, 16, taps, 16);
+    storeSums(work, 16, taps, 16);
     for (let i: usize = 0; i < <usize>count; i++) {
       for (let column: usize = 0; column < 4; column++) {
         const tap = load<f32>(taps + 16 * column + 4 * i);
@@ -169,7 +169,7 @@ export function transformSums3x3(
 }
 
 /** A' times six vectors, `step` bytes apart: four, `next` bytes apart. */
-function storeTaps(m: usize, step: usize, to: usize, next: usize): void {
+function storeSums(m: usize, step: usize, to: usize, next: usize): void {
   const m1 = v128.load(m + step);
   const m2 = v128.load(m + 2 * step);
   const m3 = v128.load(m + 3 * step);

@@ -1,5 +1,6 @@
 import { madd } from "./simd";
 import { a, aa, aaa, atA, atB, atZero, b, bb, bbb, product, sum } from "./winograd-points";
+import { storeTaps } from "./winograd-taps";
 
 /** The transforms of Winograd's F(4x4, 3x3), for four tiles or four kernels side by side. */
 
@@ -118,38 +119,15 @@ export function transformKernel4x4(
   to: usize,
   next: usize,
 ): void {
-  // The taps of the four side by side: all nine stay in registers.
-  let r0 = v128.load(g0);
-  let r1 = v128.load(g1);
-  let r2 = v128.load(g2);
-  let r3 = v128.load(g3);
-  let even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
-  let odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
-  let even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
-  let odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-  const t0 = v128.shuffle<f32>(even01, even23, 0, 1, 4, 5);
-  const t1 = v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5);
-  const t2 = v128.shuffle<f32>(even01, even23, 2, 3, 6, 7);
-  const t3 = v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7);
-  r0 = v128.load(g0, 16);
-  r1 = v128.load(g1, 16);
-  r2 = v128.load(g2, 16);
-  r3 = v128.load(g3, 16);
-  even01 = v128.shuffle<f32>(r0, r1, 0, 4, 2, 6);
-  odd01 = v128.shuffle<f32>(r0, r1, 1, 5, 3, 7);
-  even23 = v128.shuffle<f32>(r2, r3, 0, 4, 2, 6);
-  odd23 = v128.shuffle<f32>(r2, r3, 1, 5, 3, 7);
-  const t4 = v128.shuffle<f32>(even01, even23, 0, 1, 4, 5);
-  const t5 = v128.shuffle<f32>(odd01, odd23, 0, 1, 4, 5);
-  const t6 = v128.shuffle<f32>(even01, even23, 2, 3, 6, 7);
-  const t7 = v128.shuffle<f32>(odd01, odd23, 2, 3, 6, 7);
-  const two = v128.load32_lane(g1, v128.load32_zero(g0, 32), 1, 32);
-  const t8 = v128.load32_lane(g3, v128.load32_lane(g2, two, 2, 32), 3, 32);
-  Along.storeKernel(t0, t3, t6, work, 48);
-  Along.storeKernel(t1, t4, t7, work + 16, 48);
-  Along.storeKernel(t2, t5, t8, work + 32, 48);
-  for (const end = to + 36 * next; to < end; to += 6 * next, work += 48) {
-    Along.storeKernel(v128.load(work), v128.load(work, 16), v128.load(work, 32), to, next);
+  storeTaps(g0, g1, g2, g3, work);
+  const rows = work + 144;
+  for (let at: usize = 0; at < 48; at += 16) {
+    const g = work + at;
+    Along.storeKernel(v128.load(g), v128.load(g, 48), v128.load(g, 96), rows + at, 48);
+  }
+  for (let row: usize = 0; row < 6; row++) {
+    const g = rows + 48 * row;
+    Along.storeKernel(v128.load(g), v128.load(g, 16), v128.load(g, 32), to + 6 * row * next, next);
   }
 }
 

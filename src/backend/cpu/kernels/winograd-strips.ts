@@ -24,9 +24,11 @@ export class WinogradTiles {
   W: i32;
   paddingH: i32;
   paddingW: i32;
-  /** Outputs of the largest tile each way, 2, 3 or 4; taps of the kernel, 4 with tiles of 3 and 3 else; elements that inputs become, 16, 36 or 81. */
+  /** Outputs of the largest tile each way: 2, 3 or 4. */
   tile: i32;
+  /** Of the kernel each way: 4 with tiles of 3, else 3. */
   taps: i32;
+  /** That a tile's inputs become: 16, 36 or 81. */
   elements: i32;
   /** Of the convolution, 1 or 2; and whether the source is a gradient of outputs, of which a stride of 2 leaves out nothing. */
   stride: i32;
